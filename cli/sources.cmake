@@ -1,0 +1,1 @@
+set(FM_CLI_SOURCES)

@@ -1,0 +1,15 @@
+# Cross build for 64-bit Arm Linux with Debian's gcc-aarch64-linux-gnu; tests run under qemu-user where present.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_FIND_ROOT_PATH /usr/aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+# Header-only needs (xxhash.h, CL/cl.h) are the same files on the host.
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE BOTH)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(ENV{PKG_CONFIG_LIBDIR} /usr/lib/aarch64-linux-gnu/pkgconfig)
+find_program(FM_QEMU qemu-aarch64 NO_CMAKE_FIND_ROOT_PATH)
+if(FM_QEMU)
+    set(CMAKE_CROSSCOMPILING_EMULATOR ${FM_QEMU} -L /usr/aarch64-linux-gnu)
+endif()

@@ -1,0 +1,3 @@
+set(FM_KERNELS_CL)
+set(FM_KERNELS_SOURCES
+    src/kernels/embedded.c)

@@ -1,0 +1,1 @@
+set(FM_RUN_SOURCES)
