@@ -1,1 +1,3 @@
-set(FM_CONTRACT_SOURCES)
+set(FM_CONTRACT_SOURCES
+    src/contract/program_builder.c
+    src/contract/tensor.c)

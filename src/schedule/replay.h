@@ -1,0 +1,92 @@
+/* From a pack's unsplit program to the program that is replayed: slab cut, timed plan, residents, placement.
+ * Derived at open for the budget and bandwidth at hand, never written back, verified like the program itself.
+ * Who may include: run, tests. */
+#ifndef FM_SCHEDULE_REPLAY_H
+#define FM_SCHEDULE_REPLAY_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "contract/pack.h"
+#include "schedule/place.h"
+#include "schedule/timed.h"
+#include "flashmem/run.h"
+
+/* What planning needs to know of device and request. */
+typedef struct fm_replay_request {
+    /* seconds = launch + max(flops / rate, bytes / bandwidth) by cost class; weight bytes count as bytes */
+    double   launch_seconds, flops_per_second[FM_COST_CLASSES], bytes_per_second;
+    double   disk_rate, startup_seconds, convert_bytes_per_second; /* convert 0: in place */
+    uint64_t value_align;   /* max(device sub-buffer alignment, 128) */
+    uint64_t region_limit;  /* largest single allocation, 0 = none */
+    flashmem_memory_path path;     /* IN_PLACE or TEXTURE_COPY */
+    uint32_t texture_pitch_texels, image_limit; /* TEXTURE_COPY: row pitch alignment in texels, largest side */
+    uint64_t budget;        /* bytes; UINT64_MAX = off */
+    bool     automatic;     /* least memory for the best latency, at most budget */
+    bool     minimum;       /* the promised minimum; budget ignored */
+    uint64_t slab_bytes;    /* largest slab, 0 = choose */
+    uint32_t read_depth, read_bytes; /* 0 = choose */
+    const uint8_t *external; /* per value: 1 = bound to caller memory, not placed (may be NULL) */
+} fm_replay_request;
+
+/* A placed object of the replayed program: a slab of a large weight, or a bundle. */
+typedef struct fm_replay_object {
+    uint32_t object;       /* of the pack */
+    uint64_t offset, bytes;/* file range inside the pack object; multiples of 4096 */
+    uint64_t first_unit, units; /* checksum units, relative to the pack object's first */
+    uint32_t weight, first_panel, panels; /* slab: of this weight; bundle: FM_NONE */
+    uint32_t first, last;  /* steps (replayed) */
+    int32_t  after;        /* FM_AFTER_START or a step: may be read once it has ended */
+    uint8_t  wrap;         /* ... in the previous run */
+    uint8_t  resident;
+    uint32_t region; uint64_t place; /* IN_PLACE: where it lies.  TEXTURE_COPY: where it is staged (bundles: lies) */
+    uint32_t first_image, images;    /* TEXTURE_COPY: rows of fm_replay.images converted from it */
+    double   request, arrival;       /* predicted, seconds */
+} fm_replay_object;
+
+/* A texture use: panels of a weight in a pooled image object. */
+typedef struct fm_replay_image {
+    uint32_t weight, first_panel, panels;
+    uint32_t image;        /* index into the pool */
+    uint64_t source;       /* byte offset of its first panel inside the object */
+    uint32_t convert_before; /* step before which it is copied */
+} fm_replay_image;
+typedef struct fm_replay_pool_image { uint32_t width, height, half; uint64_t bytes; } fm_replay_pool_image;
+
+/* A launch: a step or a part of one. */
+typedef struct fm_replay_step {
+    uint32_t step;          /* of the program */
+    uint32_t first_panel, panels; /* split part, else 0, 0 */
+    uint32_t first_object, object_count; /* rows of fm_replay.uses: replay objects it needs */
+    uint32_t image;         /* TEXTURE_COPY: row of images its split/image weight uses first, or FM_NONE */
+    double   seconds, start, end; /* predicted */
+} fm_replay_step;
+
+typedef struct fm_replay_value { uint32_t region; uint64_t offset; uint64_t bytes; int32_t from, to; bool placed; } fm_replay_value;
+
+typedef struct fm_replay {
+    fm_replay_step   *steps;   uint32_t step_count;
+    fm_replay_object *objects; uint32_t object_count; /* in read order */
+    uint32_t         *uses;    uint32_t use_count;
+    fm_replay_value  *values;  /* per program value; weights inside objects: placed = false */
+    fm_replay_image  *images;  uint32_t image_count;
+    fm_replay_pool_image *pool; uint32_t pool_count;
+    uint64_t region_bytes[64]; uint32_t region_count;
+    uint32_t read_depth, read_bytes; /* chosen */
+    uint64_t slab_bytes, staging_bytes, resident_bytes, activation_peak, image_bytes;
+    uint64_t peak;           /* regions + images + staging: what the budget caps, to the byte */
+    uint64_t minimum, minimum_bound; /* bytes promised; lower bound */
+    double   latency, stall, average_bytes; /* predicted, first run */
+} fm_replay;
+
+/* Solves.  BUDGET: below the minimum, which the message states.  All arrays come from arena. */
+flashmem_status fm_replay_make(const fm_pack *pack, const fm_program *program, const fm_replay_request *request,
+                               const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err);
+/* Independent of make: every panel of every splittable step computed once and in its slab; every launch's objects
+ * arrive before it and live through it; no two live byte ranges overlap (first, steady and last run); sum at every step
+ * under the budget; reads in file order, each read's memory free when it may start. */
+flashmem_status fm_replay_verify(const fm_pack *pack, const fm_program *program, const fm_replay_request *request,
+                                 const fm_replay *replay, flashmem_error *err);
+void fm_replay_print(const fm_pack *pack, const fm_program *program, const fm_replay *replay, FILE *to);
+
+#endif
