@@ -12,6 +12,15 @@
 #include "schedule/timed.h"
 #include "flashmem/run.h"
 
+/* Rows of GATHER_ROWS steps are read in 4 KiB-aligned spans into FM_ROW_SLOTS staging slots that are reused within a
+ * step and between steps.  A program with such steps stages FM_ROW_SLOTS * (largest slot) bytes: part of staging_bytes
+ * and of the budget, whatever the number of rows. */
+#define FM_ROW_SLOTS 32u
+static inline uint64_t fm_replay_row_slot_bytes(uint64_t row_bytes) {
+    uint64_t span = ((row_bytes + 4094) / 4096 + 1) * 4096;
+    return span < 16384 ? 16384 : span;
+}
+
 /* What planning needs to know of device and request. */
 typedef struct fm_replay_request {
     /* seconds = launch + max(flops / rate, bytes / bandwidth) by cost class; weight bytes count as bytes */
