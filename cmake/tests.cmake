@@ -1,7 +1,7 @@
 # Tests, fuzzers, benchmarks and examples.
 #
 #   fm_add_test(NAME test_x SOURCES tests/area/test_x.c ... [LIBS flashmem_run ...] [LABELS area ...]
-#               [ENVIRONMENT NAME=VALUE ...] [TIMEOUT seconds])
+#               [ENVIRONMENT NAME=VALUE ...] [TIMEOUT seconds] [LINK_OPTIONS -Wl,--wrap=malloc ...])
 #       a cmocka program, registered in CTest; paths relative to the root.  LIBS defaults to flashmem_run; the program
 #       may include every header of src/ and gets FM_SOURCE_DIR, FM_BINARY_DIR and FM_MODELS_DIR as string literals.
 #   fm_add_program(NAME x SOURCES ... [LIBS ...] [FOLDER bench] [PUBLIC_ONLY])
@@ -39,7 +39,7 @@ function(fm_add_program)
 endfunction()
 
 function(fm_add_test)
-    cmake_parse_arguments(T "" "NAME;TIMEOUT" "SOURCES;LIBS;LABELS;ENVIRONMENT" ${ARGN})
+    cmake_parse_arguments(T "" "NAME;TIMEOUT" "SOURCES;LIBS;LABELS;ENVIRONMENT;LINK_OPTIONS" ${ARGN})
     if(NOT CMOCKA_FOUND)
         message(WARNING "${T_NAME} left out: cmocka not found")
         return()
@@ -49,6 +49,7 @@ function(fm_add_test)
         return()
     endif()
     target_link_libraries(${T_NAME} PRIVATE PkgConfig::CMOCKA)
+    target_link_options(${T_NAME} PRIVATE ${T_LINK_OPTIONS})
     add_test(NAME ${T_NAME} COMMAND ${T_NAME})
     if(NOT T_TIMEOUT)
         set(T_TIMEOUT 300)
