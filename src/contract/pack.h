@@ -16,6 +16,8 @@
 #define FM_PACK_MAGIC "FLASHMEM"
 #define FM_PACK_VERSION 1u
 #define FM_PACK_ALIGN 4096u
+#define FM_PACK_TABLE_ALIGN 64u
+#define FM_PACK_LARGEST_TABLES (1u << 30) /* more is taken for damage */
 
 typedef struct fm_section {
     uint64_t offset, bytes; /* file range */
@@ -61,6 +63,12 @@ flashmem_status fm_pack_open(fm_pack *pack, const char *path, flashmem_error *er
 void            fm_pack_close(fm_pack *pack);
 /* Reads the weight section and checks every checksum.  CORRUPT names the weight and range. */
 flashmem_status fm_pack_verify_weights(const fm_pack *pack, flashmem_error *err);
+
+/* Tables of a program in the order in which they lie: X(field, record type, count field). */
+#define FM_PACK_PROGRAM_SECTIONS(X)                                                            \
+    X(exprs, fm_expr, expr_count) X(values, fm_value, value_count) X(kernels, fm_kernel, kernel_count) \
+    X(args, fm_arg, arg_count) X(steps, fm_step, step_count) X(inputs, uint32_t, input_count)         \
+    X(outputs, uint32_t, output_count) X(blob, uint8_t, blob_bytes)
 
 /* Writing: tables are known before weights are; checksums follow the weights.
  *     open(sizes and tables) -> weight bytes in any order at the offsets laid out -> commit */

@@ -148,6 +148,9 @@ typedef struct fm_weight {
 } fm_weight;
 static_assert(sizeof(fm_weight) == 96, "pack record");
 
+/* Weights of a bundle start at multiples of this, so that devices can make sub-buffers of them. */
+#define FM_WEIGHT_ALIGN 512u
+
 /* What is read as one: a large weight alone (cut in slabs at open) or a bundle of small ones.  File ranges are 4 KiB
  * aligned and padded, in order of first use. */
 typedef struct fm_object {
@@ -162,6 +165,7 @@ static_assert(sizeof(fm_object) == 40, "pack record");
 /* A program's tables, as pointers into a mapped pack or a builder. */
 typedef struct fm_program {
     const char      *strings; /* NUL-terminated texts; an index is a byte offset */
+    uint64_t         string_bytes;
     const fm_expr   *exprs;   uint32_t expr_count;
     const fm_value  *values;  uint32_t value_count;
     const fm_kernel *kernels; uint32_t kernel_count;
@@ -176,8 +180,11 @@ static inline int64_t fm_program_expr(const fm_program *p, uint32_t e) { return 
 static inline const char *fm_program_string(const fm_program *p, uint32_t s) { return s == FM_NONE ? "" : p->strings + s; }
 
 struct fm_pack;
-/* Recomputes every rule above from scratch: indexes in range, kinds fit, values written before they are read and by
- * one step, sizes positive, split rules, argument order of GATHER_ROWS, weights inside their objects. Status BAD_PACK. */
+/* Recomputes every rule above from scratch: indexes in range, kinds fit, sizes positive, split rules, argument order of
+ * GATHER_ROWS, weights inside their objects.  Status BAD_PACK.  Order of accesses: an activation or output is written
+ * before it is read, and by no step after another step has read it (several steps may write parts of it before);
+ * scratch belongs to one step; inputs, weights and constants are never written; a splittable step writes no value that
+ * it reads. */
 flashmem_status fm_program_verify(const fm_program *program, const fm_weight *weights, uint32_t weight_count,
                                   const fm_object *objects, uint32_t object_count, flashmem_error *err);
 

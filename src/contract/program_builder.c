@@ -204,7 +204,7 @@ uint32_t fm_builder_gather_rows(fm_program_builder *b, const char *name, uint32_
 fm_program fm_builder_program(const fm_program_builder *b) {
     assert(!b->open);
     return (fm_program){
-        .strings = b->strings ? b->strings : "",
+        .strings = b->strings ? b->strings : "", .string_bytes = b->string_bytes,
         .exprs = b->exprs,     .expr_count = (uint32_t)b->expr_count,
         .values = b->values,   .value_count = (uint32_t)b->value_count,
         .kernels = b->kernels, .kernel_count = (uint32_t)b->kernel_count,
