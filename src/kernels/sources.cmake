@@ -1,3 +1,4 @@
-set(FM_KERNELS_CL)
+set(FM_KERNELS_CL
+    src/kernels/math.clh)
 set(FM_KERNELS_SOURCES
     src/kernels/embedded.c)
