@@ -1,0 +1,25 @@
+/* Where a command gets its pack: the file itself, or a model compiled in a child process (so that this process's memory
+ * stays the runner's) into a cache.  Who may include: cli. */
+#ifndef CLI_PACK_CACHE_H
+#define CLI_PACK_CACHE_H
+
+#include <limits.h>
+
+#include "options.h"
+
+typedef struct cli_pack {
+    char        path[PATH_MAX]; /* of the pack */
+    char        model[PATH_MAX];/* of the model, or "" when a pack was given */
+    bool        temporary;      /* removed by cli_pack_release */
+    const char *cache;          /* "given", "hit", "miss", "off" */
+    double      compile_seconds;/* 0 unless compiled now */
+} cli_pack;
+
+/* shapes: the --shape texts to compile for (those of the options, and those that --input arrays imply).  Returns 0, or
+ * an exit code with the message printed.  Key: path, size, mtime, inode of the model and its external files, options,
+ * version; never a hash of the content.  The log says HIT or MISS and why. */
+int  cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *shapes);
+void cli_pack_release(cli_pack *pack);
+bool cli_is_pack(const char *path); /* by its first bytes */
+
+#endif

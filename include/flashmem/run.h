@@ -1,0 +1,151 @@
+/* Open a pack, run it inside a memory budget, read its outputs.  C99-clean.
+ * Threads: a model belongs to one caller thread at a time; separate models (in one process) may be used from separate
+ * threads at once; flashmem_model_cancel may be called from any thread and from a signal handler. */
+#ifndef FLASHMEM_RUN_H
+#define FLASHMEM_RUN_H
+
+#include <stdio.h>
+
+#include "flashmem/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct flashmem_model flashmem_model;
+
+typedef enum flashmem_memory_path {
+    FLASHMEM_PATH_DEFAULT,      /* what the device and the pack's layout prefer */
+    FLASHMEM_PATH_IN_PLACE,     /* disk -> the buffer the kernel reads */
+    FLASHMEM_PATH_TEXTURE_COPY, /* disk -> staging slot -> image, copied between launches */
+    FLASHMEM_PATH_TEXTURE_EMBEDDED,
+    FLASHMEM_PATH_DMA
+} flashmem_memory_path;
+
+typedef enum flashmem_budget_kind {
+    FLASHMEM_BUDGET_AUTO,    /* least memory for the best predicted latency + 2 %, within half of what is free */
+    FLASHMEM_BUDGET_OFF,     /* everything stays */
+    FLASHMEM_BUDGET_BYTES,   /* value: bytes */
+    FLASHMEM_BUDGET_PERCENT, /* value: percent of float weight bytes, raised to the minimum */
+    FLASHMEM_BUDGET_LEAVE,   /* value: bytes of system memory left free */
+    FLASHMEM_BUDGET_MINIMUM  /* the promised minimum */
+} flashmem_budget_kind;
+
+typedef struct flashmem_run_options {
+    size_t               size;         /* sizeof(flashmem_run_options) */
+    flashmem_budget_kind budget_kind;
+    double               budget_value;
+    uint64_t             host_budget;  /* bytes of pinned staging on devices with their own memory, 0 = none set */
+    flashmem_memory_path memory_path;
+    const char          *device;       /* number, part of a name, "null", or NULL for the first OpenCL device */
+    uint32_t             threads;      /* CPU devices: compute threads, 0 = all */
+    uint32_t             serial;       /* 1: read, then compute, in turns (for measuring what overlap hides) */
+    uint32_t             program;      /* index of the program in the pack */
+    const char          *cache_dir;    /* program cache and device profile; NULL = per-user default, "" = none */
+    double               disk_rate;    /* bytes per second to plan with, 0 = profiled or 1e9 */
+    uint64_t             slab_bytes;   /* largest slab, 0 = chosen at open */
+    uint32_t             read_depth;   /* reads in flight, 0 = chosen at open */
+    uint32_t             read_bytes;   /* bytes per read request, 0 = chosen at open */
+    uint32_t             plan_only;    /* 1: stop after planning; such a model cannot run */
+    flashmem_log_fn      log;
+    flashmem_progress_fn progress;     /* stage "load": bytes read of bytes to read in this run */
+    void                *user;
+} flashmem_run_options;
+
+FLASHMEM_API void flashmem_run_options_init(flashmem_run_options *options);
+
+/* Opens, plans, reserves memory, and submits the first reads; brings up the device meanwhile.  Statuses: BAD_PACK,
+ * WRONG_LAYOUT, BUDGET (the message states the minimum), DEVICE, IO, OUT_OF_MEMORY. */
+FLASHMEM_API flashmem_status flashmem_model_open(const char *pack_path, const flashmem_run_options *options,
+                                                 flashmem_model **out, flashmem_error *error);
+FLASHMEM_API void flashmem_model_close(flashmem_model *model);
+
+FLASHMEM_API uint32_t flashmem_model_input_count(const flashmem_model *model);
+FLASHMEM_API uint32_t flashmem_model_output_count(const flashmem_model *model);
+/* Name and dims live as long as the model. */
+FLASHMEM_API void flashmem_model_input_info(const flashmem_model *model, uint32_t index, flashmem_tensor_info *info);
+FLASHMEM_API void flashmem_model_output_info(const flashmem_model *model, uint32_t index, flashmem_tensor_info *info);
+
+/* Lends data (dense, row-major, bytes as in the info, 64-byte aligned preferred) until the next bind or close; it is
+ * read during flashmem_model_run.  Every input must be bound before the first run. */
+FLASHMEM_API flashmem_status flashmem_model_bind_input(flashmem_model *model, uint32_t index, const void *data,
+                                                       uint64_t bytes, flashmem_error *error);
+/* Optional: outputs are written there instead of to memory of the model. */
+FLASHMEM_API flashmem_status flashmem_model_bind_output(flashmem_model *model, uint32_t index, void *data,
+                                                        uint64_t bytes, flashmem_error *error);
+
+/* One inference; returns when the outputs are readable in host memory.  After an error other than BAD_INPUT or
+ * CANCELLED the model can only be closed. */
+FLASHMEM_API flashmem_status flashmem_model_run(flashmem_model *model, flashmem_error *error);
+
+/* Lent until the next run or close; NULL before the first run. */
+FLASHMEM_API const void *flashmem_model_output(const flashmem_model *model, uint32_t index);
+
+/* Makes the present and later runs return FLASHMEM_CANCELLED at the next step; async-signal-safe. */
+FLASHMEM_API void flashmem_model_cancel(flashmem_model *model);
+
+typedef struct flashmem_stats {
+    /* seconds on CLOCK_MONOTONIC since flashmem_model_open was entered */
+    double   device_ready;  /* context and programs usable */
+    double   first_launch;  /* of the last run */
+    double   run_begin, run_end; /* of the last run */
+    double   stall;         /* last run: kernel steps waiting for weights, sum */
+    double   predicted_stall, predicted_latency;
+    double   read_seconds;  /* last run: time with at least one read in flight */
+    double   compute_seconds; /* last run: time with a kernel executing, from events (serial: exact phases) */
+    double   serial_startup, serial_read, serial_compute; /* phases of a --serial run, else 0 */
+    double   verify_seconds; /* checksums, last run */
+    double   flops;         /* floating-point operations of one run */
+    double   average_bytes; /* time-weighted mean of the engine's own bytes, last run */
+    uint64_t budget_bytes, planned_peak_bytes, minimum_budget_bytes, minimum_bound_bytes;
+    uint64_t weight_bytes;  /* float weights at their pack type */
+    uint64_t bytes_read;    /* last run */
+    double   disk_rate;     /* bytes / second observed in the last run */
+    uint64_t resident_bytes, staging_bytes, activation_bytes, slab_bytes;
+    uint32_t steps;         /* launches of one run, slabs counted */
+    uint32_t kernel_steps;  /* of the unsplit program */
+    uint32_t direct;        /* 1: O_DIRECT reads */
+    uint32_t read_depth;    uint32_t read_bytes;
+    uint32_t huge_pages;    /* 1: the arena lies in huge pages */
+    uint32_t program_cache_hit; /* 1: every program came from the cache */
+    uint64_t runs;
+    const char *reader;     /* "io_uring", "pread threads", ... static */
+    const char *memory_path; const char *device_name;
+} flashmem_stats;
+FLASHMEM_API void flashmem_model_stats(const flashmem_model *model, flashmem_stats *out);
+
+/* The plan as text: steps, slabs, objects, when read, where placed, what is resident, the minimum budget. */
+FLASHMEM_API flashmem_status flashmem_model_print_plan(const flashmem_model *model, FILE *to, flashmem_error *error);
+/* Recomputes every constraint of the plan and the replayed program, independently of what made them. */
+FLASHMEM_API flashmem_status flashmem_model_verify_plan(const flashmem_model *model, flashmem_error *error);
+/* Records the following runs; write them as Chrome/Perfetto trace JSON (disk, conversion, kernels, stalls, memory). */
+FLASHMEM_API flashmem_status flashmem_model_trace_begin(flashmem_model *model, flashmem_error *error);
+FLASHMEM_API flashmem_status flashmem_model_trace_write(flashmem_model *model, const char *path, flashmem_error *error);
+
+/* Packs. */
+/* Prints header, sections, programs, weights; verify_weights also reads and checks every checksum. */
+FLASHMEM_API flashmem_status flashmem_pack_inspect(const char *pack_path, int verify_weights, FILE *to,
+                                                   flashmem_error *error);
+
+/* Devices. */
+typedef struct flashmem_device_info {
+    uint32_t        number;
+    char            platform[128], name[256], version[128], driver[128];
+    uint32_t        is_cpu, compute_units, has_fp16, has_images;
+    uint64_t        image_width, image_height, max_allocation, global_memory;
+    flashmem_layout layout; /* weight layout this device prefers */
+    flashmem_memory_path memory_path;
+} flashmem_device_info;
+/* Calls each once per device; nonzero stops.  No OpenCL at all is FLASHMEM_DEVICE. */
+FLASHMEM_API flashmem_status flashmem_devices(int (*each)(void *user, const flashmem_device_info *info), void *user,
+                                              flashmem_error *error);
+/* Makes a context, builds and runs an empty kernel: what the bare runtime costs.  *seconds may be NULL. */
+FLASHMEM_API flashmem_status flashmem_device_probe(const char *device, uint32_t threads, double *seconds,
+                                                   flashmem_error *error);
+/* The layout class to compile for: device as in the run options. */
+FLASHMEM_API flashmem_status flashmem_device_layout(const char *device, flashmem_layout *layout, flashmem_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
