@@ -14,6 +14,7 @@ typedef struct fm_lower_weight {
     const fm_recipe *recipe;  /* PANELS: [k, n]; DENSE, ROWS: as stored */
     flashmem_dtype   dtype;   /* DENSE: stored type */
     uint32_t         first_step; /* first use, for order and bundling */
+    uint32_t         value;      /* the program's value of the weight */
     const char      *name;
 } fm_lower_weight;
 
@@ -27,6 +28,7 @@ typedef struct fm_lower {
     flashmem_layout    layout;
     uint32_t           image_limit; /* layout texture: longest K of one PANELS weight */
     bool               keep_all;
+    uint32_t          *kept; size_t kept_count, kept_capacity; /* keep_all: output values beyond the model's own */
 } fm_lower;
 
 /* Prepares l for graph g: builder and emit target of the layout.  device: FM_DEVICE_* bits of the target. */

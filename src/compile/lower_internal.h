@@ -1,0 +1,31 @@
+/* What the files of lowering share: placements, and steps of fm_lower_graph.  Who may include: compile/lower*.c and the
+ * operators of compile/ops. */
+#ifndef FM_COMPILE_LOWER_INTERNAL_H
+#define FM_COMPILE_LOWER_INTERNAL_H
+
+#include "compile/lower.h"
+
+/* fm_tensor.lowered. */
+typedef struct fm_placement {
+    fm_view view;
+    bool    ready;           /* view is valid */
+    bool    written;         /* steps write the view (it is no view of another tensor) */
+    bool    is_output_value; /* view is the whole of a program output */
+    bool    has_destination; /* chosen before lowering: part of a concatenation */
+    fm_view destination;
+} fm_placement;
+
+fm_placement *fm_lower_placement(fm_lower *l, fm_tensor *t);
+/* A new value with a dense view in the memory order given (NULL: row-major). */
+fm_view fm_lower_storage(fm_lower *l, fm_value_kind kind, flashmem_dtype dtype, const fm_shape *shape,
+                         const uint32_t *order, const char *name);
+/* A nameless activation, for results between the steps of one operator. */
+fm_view fm_lower_temporary(fm_lower *l, flashmem_dtype dtype, const fm_shape *shape);
+/* A constant as program constant, or as weight (lower_weights.c). */
+flashmem_status fm_lower_constant(fm_lower *l, fm_tensor *t, fm_view *out, flashmem_error *err);
+/* lower_boundary.c: declares inputs; exposes a node's results (keep_all); declares outputs, with copies where needed. */
+flashmem_status fm_lower_inputs(fm_lower *l, flashmem_error *err);
+flashmem_status fm_lower_keep(fm_lower *l, fm_node *node, flashmem_error *err);
+flashmem_status fm_lower_outputs(fm_lower *l, flashmem_error *err);
+
+#endif
