@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zip.h>
+
+#include <minizip/unzip.h>
 
 static const struct { flashmem_dtype dtype; char kind; int bytes; const char *name; } dtypes[] = {
     {FLASHMEM_F32, 'f', 4, "float32"}, {FLASHMEM_F64, 'f', 8, "float64"}, {FLASHMEM_F16, 'f', 2, "float16"},
@@ -87,7 +88,7 @@ cli_array *cli_arrays_add(cli_arrays *arrays, const char *name, const flashmem_t
 /* A stream of bytes: a file, or a member of an archive. */
 typedef struct stream {
     FILE       *file;
-    zip_file_t *member;
+    unzFile     archive; /* positioned in an open member */
     const char *label;
 } stream;
 
@@ -95,7 +96,8 @@ static size_t stream_read(stream *s, void *to, size_t bytes) {
     if (s->file) return fread(to, 1, bytes, s->file);
     size_t done = 0;
     while (done < bytes) {
-        zip_int64_t n = zip_fread(s->member, (char *)to + done, bytes - done);
+        unsigned part = bytes - done < 1u << 30 ? (unsigned)(bytes - done) : 1u << 30;
+        int n = unzReadCurrentFile(s->archive, (char *)to + done, part);
         if (n <= 0) break;
         done += (size_t)n;
     }
@@ -168,30 +170,31 @@ static bool read_npy(cli_array *array, stream *s, flashmem_error *error) {
     return true;
 }
 
+static bool read_member(cli_arrays *arrays, unzFile archive, const char *path, flashmem_error *error) {
+    char            member[256], label[512];
+    unz_file_info64 info;
+    if (unzGetCurrentFileInfo64(archive, &info, member, sizeof member, NULL, 0, NULL, 0) != UNZ_OK || info.size_filename >= sizeof member)
+        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: a member's entry is unreadable", path);
+    size_t length = strlen(member);
+    if (length < 5 || strcmp(member + length - 4, ".npy")) return true;
+    snprintf(label, sizeof label, "%s[%s]", path, member);
+    if (unzOpenCurrentFile(archive) != UNZ_OK) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: cannot be unpacked", label);
+    stream     s = {.archive = archive, .label = label};
+    cli_array *array = append(arrays, member, length - 4);
+    bool ok = array ? read_npy(array, &s, error) : cli_error(error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory", label);
+    if (unzCloseCurrentFile(archive) == UNZ_CRCERROR && ok)
+        ok = cli_error(error, FLASHMEM_BAD_INPUT, "%s: its bytes do not match their checksum", label);
+    return ok;
+}
+
 static bool read_npz(cli_arrays *arrays, const char *path, flashmem_error *error) {
-    int    code = 0;
-    zip_t *archive = zip_open(path, ZIP_RDONLY, &code);
-    if (!archive) {
-        zip_error_t why;
-        zip_error_init_with_code(&why, code);
-        cli_error(error, FLASHMEM_BAD_INPUT, "%s: not a readable .npz: %s", path, zip_error_strerror(&why));
-        zip_error_fini(&why);
-        return false;
-    }
+    unzFile archive = unzOpen64(path);
+    if (!archive) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: not a readable .npz archive", path);
     bool ok = true;
-    zip_int64_t count = zip_get_num_entries(archive, 0);
-    for (zip_int64_t i = 0; ok && i < count; i++) {
-        const char *member = zip_get_name(archive, (zip_uint64_t)i, 0);
-        size_t length = member ? strlen(member) : 0;
-        if (length < 5 || strcmp(member + length - 4, ".npy")) continue;
-        char label[512];
-        snprintf(label, sizeof label, "%s[%s]", path, member);
-        stream     s = {.member = zip_fopen_index(archive, (zip_uint64_t)i, 0), .label = label};
-        cli_array *array = append(arrays, member, length - 4);
-        ok = s.member && array ? read_npy(array, &s, error) : cli_error(error, FLASHMEM_BAD_INPUT, "%s: %s", label, zip_strerror(archive));
-        if (s.member) zip_fclose(s.member);
-    }
-    zip_discard(archive);
+    int  at = unzGoToFirstFile(archive);
+    for (; ok && at == UNZ_OK; at = unzGoToNextFile(archive)) ok = read_member(arrays, archive, path, error);
+    if (ok && at != UNZ_END_OF_LIST_OF_FILE) ok = cli_error(error, FLASHMEM_BAD_INPUT, "%s: its list of members is damaged", path);
+    unzClose(archive);
     return ok;
 }
 

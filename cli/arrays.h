@@ -1,4 +1,4 @@
-/* NumPy files: .npy (format versions 1 to 3) and .npz (through libzip).  Who may include: cli. */
+/* NumPy files: .npy (format versions 1 to 3) and .npz (through minizip).  Who may include: cli. */
 #ifndef CLI_ARRAYS_H
 #define CLI_ARRAYS_H
 
