@@ -26,6 +26,7 @@ function(fm_install_half half description private_libs)
         set(FM_FIND_PROTOBUF_C
             "find_dependency(PkgConfig)\npkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)")
     endif()
+    file(RELATIVE_PATH FM_PREFIX_FROM_PC /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
     configure_file(cmake/flashmem.pc.in ${CMAKE_BINARY_DIR}/${package}.pc @ONLY)
     configure_package_config_file(cmake/package.cmake.in ${CMAKE_BINARY_DIR}/${package}-config.cmake
         INSTALL_DESTINATION ${package_dir})

@@ -15,3 +15,8 @@ find_program(FM_CXX NAMES c++ g++ clang++)
 add_test(NAME check_headers COMMAND ${CMAKE_SOURCE_DIR}/tools/check_headers.sh ${CMAKE_SOURCE_DIR}/include
     ${CMAKE_C_COMPILER} ${FM_CXX})
 set_tests_properties(check_headers PROPERTIES LABELS layers SKIP_RETURN_CODE 77)
+if(NOT FM_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+    add_test(NAME check_install COMMAND ${CMAKE_SOURCE_DIR}/tools/check_install.sh ${CMAKE_BINARY_DIR}
+        ${CMAKE_C_COMPILER} run $<$<TARGET_EXISTS:flashmem_compile>:compile>)
+    set_tests_properties(check_install PROPERTIES LABELS layers)
+endif()

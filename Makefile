@@ -1,0 +1,54 @@
+# make            build build/release
+# make demo       set up, build, run the semantic search example
+# make test       set up, build, and run every test
+# make install    install to PREFIX (/usr/local), below DESTDIR
+# make models     complete the models that tests use, in build/models
+# make clean      remove build outputs; build/venv and build/models stay
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+PYTHON = build/venv/bin/python
+MODELS = $(sort $(wildcard tests/zoo/*.onnx.xz))
+
+.NOTPARALLEL:
+.PHONY: all setup models demo test test-release test-asan test-tsan pytest install clean \
+    build-release build-asan build-tsan
+
+all: build-release
+
+build-release build-asan build-tsan: build-%:
+	cmake --preset $* >/dev/null
+	cmake --build --preset $* -j $(JOBS)
+
+setup:
+	tools/setup.sh
+
+models: setup
+	$(PYTHON) tools/zoo.py build/models $(MODELS)
+
+demo: setup
+	$(MAKE) build-release
+	examples/semantic_search/demo.sh
+
+test: setup models
+	$(MAKE) test-release test-asan test-tsan
+	$(MAKE) pytest
+
+test-release: build-release
+	ctest --test-dir build/release --output-on-failure
+
+# What OpenCL drivers leak or race is not ours: suppressions name their libraries.
+test-asan: build-asan
+	LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp ctest --test-dir build/asan --output-on-failure
+
+test-tsan: build-tsan
+	TSAN_OPTIONS="suppressions=$(CURDIR)/tools/tsan.supp halt_on_error=1" \
+	ctest --test-dir build/tsan --output-on-failure -L 'run|null'
+
+pytest:
+	$(PYTHON) -m pytest -q tests
+
+install: build-release
+	DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
+
+clean:
+	rm -rf build/release build/debug build/asan build/ubsan build/tsan build/aarch64
