@@ -5,7 +5,7 @@ find_package(PkgConfig)
 
 if(PKG_CONFIG_FOUND)
     pkg_check_modules(JANSSON IMPORTED_TARGET jansson)
-    pkg_check_modules(LIBZIP IMPORTED_TARGET libzip)
+    pkg_check_modules(MINIZIP IMPORTED_TARGET minizip)
     pkg_check_modules(PROTOBUF_C IMPORTED_TARGET libprotobuf-c)
     pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
 endif()

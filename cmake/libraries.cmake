@@ -91,12 +91,12 @@ else()
     message(STATUS "protobuf-c or protoc-c not found: no flashmem_compile, no program")
 endif()
 
-if(FM_CLI_SOURCES AND TARGET flashmem_compile AND JANSSON_FOUND AND LIBZIP_FOUND)
+if(FM_CLI_SOURCES AND TARGET flashmem_compile AND JANSSON_FOUND AND MINIZIP_FOUND)
     add_executable(flashmem ${FM_CLI_SOURCES})
-    target_link_libraries(flashmem PRIVATE flashmem_compile flashmem_run PkgConfig::JANSSON PkgConfig::LIBZIP
+    target_link_libraries(flashmem PRIVATE flashmem_compile flashmem_run PkgConfig::JANSSON PkgConfig::MINIZIP
         Threads::Threads m)
     target_include_directories(flashmem PRIVATE ${CMAKE_SOURCE_DIR}/cli)
     fm_settings(flashmem)
 elseif(FM_CLI_SOURCES)
-    message(STATUS "jansson or libzip not found: no program")
+    message(STATUS "jansson or minizip not found: no program")
 endif()
