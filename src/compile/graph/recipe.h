@@ -69,11 +69,12 @@ flashmem_status fm_recipe_read_strided(const fm_recipe *r, const int64_t *start,
                                        flashmem_dtype dtype, void *to, const int64_t *strides, flashmem_error *err);
 /* Axes of r, outermost in its (first) source first: reading boxes that are whole in the last ones makes long runs. */
 void fm_recipe_source_order(const fm_recipe *r, uint32_t *order);
-/* The whole array; refuses above limit bytes (INTERNAL: callers check first). */
+/* The whole array; refuses above FM_READ_ALL_LIMIT bytes (INTERNAL: callers check first). */
 flashmem_status fm_recipe_read_all(const fm_recipe *r, flashmem_dtype dtype, void *to, flashmem_error *err);
 /* Direct pointer when the recipe is a dense array in memory of its own dtype, else NULL. */
 const void *fm_recipe_data(const fm_recipe *r);
 
+#define FM_READ_ALL_LIMIT (16u << 20)
 #define FM_FOLD_LIMIT (1u << 20) /* bytes: folding never materialises more */
 
 #endif
