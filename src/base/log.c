@@ -6,7 +6,7 @@
 
 void fm_log_write(const fm_log *log, flashmem_log_level level, const char *category, const char *format, ...) {
     if (!log || !log->write) return;
-    char message[1024];
+    char    message[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);

@@ -45,10 +45,10 @@ static const fm_embedded_file *remember(const char *name, void *data, size_t byt
 }
 
 static const fm_embedded_file *load(const char *folder, const char *name) {
-    char  path[4096];
-    void *data = NULL;
+    char   path[4096];
+    void  *data = NULL;
     size_t bytes = 0;
-    int   length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    int    length = snprintf(path, sizeof path, "%s/%s", folder, name);
     if (length < 0 || (size_t)length >= sizeof path || strchr(name, '/')) return NULL;
     if (fm_file_load(path, LARGEST_FILE, &data, &bytes, NULL) != FLASHMEM_OK) return NULL;
     pthread_mutex_lock(&loaded_mutex);

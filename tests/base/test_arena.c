@@ -137,9 +137,12 @@ static void test_trap__catches_impossible_sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alloc__is_zeroed_aligned_and_apart), cmocka_unit_test(test_alloc__reserves_in_proportion),
-        cmocka_unit_test(test_text__is_copied),                    cmocka_unit_test(test_push__keeps_what_was_pushed),
-        cmocka_unit_test(test_create__is_null_without_memory),     cmocka_unit_test(test_trap__unwinds_at_the_nth_allocation),
+        cmocka_unit_test(test_alloc__is_zeroed_aligned_and_apart),
+        cmocka_unit_test(test_alloc__reserves_in_proportion),
+        cmocka_unit_test(test_text__is_copied),
+        cmocka_unit_test(test_push__keeps_what_was_pushed),
+        cmocka_unit_test(test_create__is_null_without_memory),
+        cmocka_unit_test(test_trap__unwinds_at_the_nth_allocation),
         cmocka_unit_test(test_trap__catches_impossible_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,8 +53,11 @@ static void test_fail_errno__maps_and_appends_text(void **state) {
     const struct {
         int             number;
         flashmem_status status;
-    } rows[] = { { ENOSPC, FLASHMEM_DISK_FULL }, { EDQUOT, FLASHMEM_DISK_FULL }, { ENOMEM, FLASHMEM_OUT_OF_MEMORY },
-                 { EACCES, FLASHMEM_IO },        { ENOENT, FLASHMEM_IO } };
+    } rows[] = { { ENOSPC, FLASHMEM_DISK_FULL },
+                 { EDQUOT, FLASHMEM_DISK_FULL },
+                 { ENOMEM, FLASHMEM_OUT_OF_MEMORY },
+                 { EACCES, FLASHMEM_IO },
+                 { ENOENT, FLASHMEM_IO } };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         flashmem_error err = { 0 };
         char           expected[256] = "m.onnx: open: ";
@@ -121,10 +124,14 @@ static void test_log__formats_and_calls_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fail__writes_status_and_message), cmocka_unit_test(test_fail__keeps_the_first_failure),
-        cmocka_unit_test(test_fail__accepts_null),              cmocka_unit_test(test_fail__truncates_long_messages),
-        cmocka_unit_test(test_fail_errno__maps_and_appends_text), cmocka_unit_test(test_try__forwards_and_goes_on),
-        cmocka_unit_test(test_status__names_and_texts),         cmocka_unit_test(test_log__formats_and_calls_back),
+        cmocka_unit_test(test_fail__writes_status_and_message),
+        cmocka_unit_test(test_fail__keeps_the_first_failure),
+        cmocka_unit_test(test_fail__accepts_null),
+        cmocka_unit_test(test_fail__truncates_long_messages),
+        cmocka_unit_test(test_fail_errno__maps_and_appends_text),
+        cmocka_unit_test(test_try__forwards_and_goes_on),
+        cmocka_unit_test(test_status__names_and_texts),
+        cmocka_unit_test(test_log__formats_and_calls_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

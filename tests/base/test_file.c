@@ -17,9 +17,9 @@ ssize_t __wrap_pread(int fd, void *to, size_t bytes, off_t offset);
 ssize_t __real_pwrite(int fd, const void *from, size_t bytes, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t offset);
 
-static size_t longest_call = SIZE_MAX;       /* bytes one call moves at most */
-static int    interrupt_every, calls;        /* every nth call: EINTR */
-static off_t  full_above = INT64_MAX;        /* writes from this offset: ENOSPC */
+static size_t longest_call = SIZE_MAX; /* bytes one call moves at most */
+static int    interrupt_every, calls;  /* every nth call: EINTR */
+static off_t  full_above = INT64_MAX;  /* writes from this offset: ENOSPC */
 
 static int interrupted(void) {
     if (!interrupt_every || ++calls % interrupt_every) return 0;

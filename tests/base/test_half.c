@@ -81,9 +81,9 @@ static void test_half_from_float__every_tie(void **state) {
 static void test_half_from_float__spread_over_all_floats(void **state) {
     (void)state;
     for (uint64_t bits = 0; bits <= UINT32_MAX; bits += 509) check(float_of((uint32_t)bits));
-    const float named[] = { 0.0f,     -0.0f,        INFINITY,   -INFINITY,       65504.0f, 65519.996f, 65520.0f,
-                            0x1p-24f, 0x1p-25f,     0x1.8p-24f, 0x1.000002p-25f, 1e-45f,   3.4e38f,    0x1.ffcp-15f,
-                            1.0f,     0x1.002p0f,   0x1.006p0f, -0x1.002002p0f };
+    const float named[] = { 0.0f,     -0.0f,        INFINITY, -INFINITY,  65504.0f,        65519.996f,
+                            65520.0f, 0x1p-24f,     0x1p-25f, 0x1.8p-24f, 0x1.000002p-25f, 1e-45f,
+                            3.4e38f,  0x1.ffcp-15f, 1.0f,     0x1.002p0f, 0x1.006p0f,      -0x1.002002p0f };
     for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) check(named[i]);
 }
 
@@ -123,9 +123,12 @@ static void test_bf16__is_the_upper_half_of_a_float(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_float_from_half__all_65536), cmocka_unit_test(test_half_from_float__inverts_all_65536),
-        cmocka_unit_test(test_half_from_float__every_tie), cmocka_unit_test(test_half_from_float__spread_over_all_floats),
-        cmocka_unit_test(test_arrays__equal_scalars),      cmocka_unit_test(test_bf16__is_the_upper_half_of_a_float),
+        cmocka_unit_test(test_float_from_half__all_65536),
+        cmocka_unit_test(test_half_from_float__inverts_all_65536),
+        cmocka_unit_test(test_half_from_float__every_tie),
+        cmocka_unit_test(test_half_from_float__spread_over_all_floats),
+        cmocka_unit_test(test_arrays__equal_scalars),
+        cmocka_unit_test(test_bf16__is_the_upper_half_of_a_float),
     };
     return fesetround(FE_TONEAREST) || cmocka_run_group_tests(tests, NULL, NULL);
 }
