@@ -10,9 +10,9 @@
 #include "flashmem/run.h"
 
 /* Commands an option belongs to. */
-enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES = 16, CMD_BENCH = 32 };
+enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES = 16, CMD_BENCH = 32, CMD_PROBE = 64 };
 #define CMD_MODEL (CMD_RUN | CMD_PLAN | CMD_BENCH) /* takes a model or a pack */
-#define CMD_ALL 63
+#define CMD_ALL 127
 
 /* kind, field, flag, environment variable or NULL, commands, metavar, help */
 #define OPTION_LIST(X)                                                                                               \
@@ -20,7 +20,7 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(LIST, shapes, "--shape", NULL, CMD_COMPILE | CMD_MODEL, "NAME=1x128", "fix an input's shape, or a symbolic dimension: NAME=128") \
     X(TEXT, weights, "--weights", "FLASHMEM_WEIGHTS", CMD_COMPILE | CMD_MODEL, "fp32|fp16", "element type of large weights in the pack (fp32)") \
     X(TEXT, layout, "--layout", NULL, CMD_COMPILE | CMD_MODEL, "cpu|texture|gpu", "weight layout class (the device's)")  \
-    X(TEXT, device, "--device", "FLASHMEM_DEVICE", CMD_COMPILE | CMD_MODEL, "N|NAME", "OpenCL device, or null (the first)") \
+    X(TEXT, device, "--device", "FLASHMEM_DEVICE", CMD_COMPILE | CMD_MODEL | CMD_PROBE, "N|NAME", "OpenCL device, or null (the first)") \
     X(TEXT, budget, "--budget", "FLASHMEM_BUDGET", CMD_MODEL, "off|auto|min|N%|BYTES", "memory cap; -BYTES leaves that much free (auto)") \
     X(TEXT, host_budget, "--host-budget", NULL, CMD_MODEL, "BYTES", "cap on pinned staging where device memory is separate") \
     X(LIST, inputs, "--input", NULL, CMD_RUN | CMD_BENCH, "NAME=FILE.npy|FILE.npz", "input array(s)")                \

@@ -6,6 +6,7 @@ set(FM_CLI_SOURCES
     cli/cmd_devices.c
     cli/cmd_inspect.c
     cli/cmd_plan.c
+    cli/cmd_probe.c
     cli/cmd_run.c
     cli/console.c
     cli/inputs.c
