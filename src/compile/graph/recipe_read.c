@@ -78,7 +78,8 @@ typedef struct leaf_box {
     flashmem_dtype   from, to;
     uint32_t         rank; /* after merging axes */
     int64_t          count[FM_MAX_RANK], from_strides[FM_MAX_RANK], to_strides[FM_MAX_RANK];
-    char            *buffer;    /* READ_BYTES, made when first needed */
+    int64_t          largest;   /* elements of a buffered read */
+    char            *buffer;    /* made when first needed */
     char            *converted; /* the same elements as type `to` */
 } leaf_box;
 
@@ -91,9 +92,9 @@ static int64_t span_of(const leaf_box *b, uint32_t axis) {
 
 static flashmem_status make_buffers(leaf_box *b, flashmem_error *err) {
     if (b->buffer) return FLASHMEM_OK;
-    size_t each = fm_dtype_bytes(b->from), elements = READ_BYTES / each, wide = elements * fm_dtype_bytes(b->to);
-    b->buffer = malloc(READ_BYTES);
-    if (!b->buffer) return no_memory(READ_BYTES, err);
+    size_t bytes = (size_t)b->largest * fm_dtype_bytes(b->from), wide = (size_t)b->largest * fm_dtype_bytes(b->to);
+    b->buffer = malloc(bytes);
+    if (!b->buffer) return no_memory(bytes, err);
     if (b->from == b->to) return FLASHMEM_OK;
     b->converted = malloc(wide);
     return b->converted ? FLASHMEM_OK : no_memory(wide, err);
@@ -127,10 +128,10 @@ static flashmem_status read_leaf_axes(leaf_box *b, uint32_t axis, int64_t positi
     bool     one_run = axis + 1 == b->rank && b->from_strides[axis] == 1;
     if (one_run && b->to_strides[axis] == 1 && b->from == b->to) /* straight to its place */
         return b->source->read(b->source, (uint64_t)position * from_each, to, (size_t)span * from_each, err);
-    if (span <= READ_BYTES / from_each && span <= wanted * SPAN_WASTE) return read_span(b, axis, position, span, to, err);
+    if (span <= b->largest && span <= wanted * SPAN_WASTE) return read_span(b, axis, position, span, to, err);
     if (axis == b->rank) return read_span(b, axis, position, 1, to, err);
     if (one_run) {
-        int64_t whole = b->count[axis], part = READ_BYTES / from_each;
+        int64_t whole = b->count[axis], part = b->largest;
         for (int64_t done = 0; done < whole; done += part) {
             b->count[axis] = whole - done < part ? whole - done : part;
             flashmem_status status = read_span(b, axis, position + done, b->count[axis],
@@ -165,6 +166,8 @@ static flashmem_status eval_leaf(const fm_recipe *r, const int64_t *start, const
             b.to_strides[b.rank++] = t->strides[a];
         }
     }
+    int64_t span = span_of(&b, 0), limit = READ_BYTES / fm_dtype_bytes(b.from);
+    b.largest = span < limit ? span : limit;
     flashmem_status status = read_leaf_axes(&b, 0, position, t->to, err);
     free(b.buffer);
     free(b.converted);
