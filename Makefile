@@ -7,6 +7,8 @@
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 PYTHON = build/venv/bin/python
+# ON: a file or test that is listed and missing stops the build (make test).
+STRICT ?= OFF
 MODELS = $(sort $(wildcard tests/zoo/*.onnx.xz))
 
 .NOTPARALLEL:
@@ -16,7 +18,7 @@ MODELS = $(sort $(wildcard tests/zoo/*.onnx.xz))
 all: build-release
 
 build-release build-asan build-tsan: build-%:
-	cmake --preset $* >/dev/null
+	cmake --preset $* -DFM_STRICT=$(STRICT) >/dev/null
 	cmake --build --preset $* -j $(JOBS)
 
 setup:
@@ -30,19 +32,19 @@ demo: setup
 	examples/semantic_search/demo.sh
 
 test: setup models
-	$(MAKE) test-release test-asan test-tsan
+	$(MAKE) STRICT=ON test-release test-asan test-tsan
 	$(MAKE) pytest
 
 test-release: build-release
-	ctest --test-dir build/release --output-on-failure
+	ctest --test-dir build/release --output-on-failure --no-tests=error
 
 # What OpenCL drivers leak or race is not ours: suppressions name their libraries.
 test-asan: build-asan
-	LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp ctest --test-dir build/asan --output-on-failure
+	LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp ctest --test-dir build/asan --output-on-failure --no-tests=error
 
 test-tsan: build-tsan
 	TSAN_OPTIONS="suppressions=$(CURDIR)/tools/tsan.supp halt_on_error=1" \
-	ctest --test-dir build/tsan --output-on-failure -L 'run|null'
+	ctest --test-dir build/tsan --output-on-failure --no-tests=error -L 'run|null'
 
 pytest:
 	$(PYTHON) -m pytest -q tests

@@ -36,6 +36,14 @@ macro(fm_include_if_present file)
     endif()
 endmacro()
 
+# What is listed and missing: a warning while the tree is being worked on, an error with FM_STRICT.
+function(fm_missing text)
+    if(FM_STRICT)
+        message(FATAL_ERROR "${text}")
+    endif()
+    message(WARNING "${text}")
+endfunction()
+
 # Drops listed files that do not exist, with a warning; the next build looks again.
 function(fm_keep_present list_name)
     set(kept)
@@ -43,7 +51,7 @@ function(fm_keep_present list_name)
         if(EXISTS ${CMAKE_SOURCE_DIR}/${file})
             list(APPEND kept ${file})
         else()
-            message(WARNING "${list_name}: ${file} is listed and does not exist")
+            fm_missing("${list_name}: ${file} is listed and does not exist")
             set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${file})
         endif()
     endforeach()
