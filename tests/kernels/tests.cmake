@@ -1,2 +1,7 @@
 # Kernel tests link the system's OpenCL loader; they are left out where it is not there.
 find_library(FM_OPENCL_LIBRARY OpenCL)
+if(FM_OPENCL_LIBRARY)
+    set(kernel_test tests/kernels/harness.c tests/kernels/case.c)
+    fm_add_test(NAME test_matmul SOURCES tests/kernels/test_matmul.c ${kernel_test} LIBS flashmem_run ${FM_OPENCL_LIBRARY}
+        LABELS kernels)
+endif()
