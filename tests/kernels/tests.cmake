@@ -4,4 +4,6 @@ if(FM_OPENCL_LIBRARY)
     set(kernel_test tests/kernels/harness.c tests/kernels/case.c)
     fm_add_test(NAME test_matmul SOURCES tests/kernels/test_matmul.c ${kernel_test} LIBS flashmem_run ${FM_OPENCL_LIBRARY}
         LABELS kernels)
+    fm_add_test(NAME test_conv SOURCES tests/kernels/test_conv.c ${kernel_test} LIBS flashmem_run ${FM_OPENCL_LIBRARY}
+        LABELS kernels)
 endif()
