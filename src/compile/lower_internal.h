@@ -28,4 +28,22 @@ flashmem_status fm_lower_inputs(fm_lower *l, flashmem_error *err);
 flashmem_status fm_lower_keep(fm_lower *l, fm_node *node, flashmem_error *err);
 flashmem_status fm_lower_outputs(fm_lower *l, flashmem_error *err);
 
+/* --- lower_matmul.c ---------------------------------------------------------------------------------------------- */
+
+/* out = epilogue(a x b): a [batch..., M, K], out [batch..., M, N]; b is the constant matrix `weight` [K, N] when given,
+ * else the view b [batch..., K, N].  pre and post of the epilogue have out's shape.  Batch axes: as many as there are,
+ * all of one shape (broadcast strides). */
+typedef struct fm_lower_matmul_args {
+    const char      *name, *weight_name;
+    fm_view          a, b, out;
+    const fm_recipe *weight;
+    fm_epilogue      epilogue;
+} fm_lower_matmul_args;
+flashmem_status fm_lower_matmul(fm_lower *l, const fm_lower_matmul_args *args, flashmem_error *err);
+
+/* Collapses the first `lead` axes of count views (equal there) to exactly `to` axes; false when strides forbid it. */
+bool fm_lower_collapse_lead(fm_view *views, uint32_t count, uint32_t lead, uint32_t to);
+/* A constant as float32 vector of n elements (scalars and unit axes broadcast), for biases and norm parameters. */
+flashmem_status fm_lower_vector(fm_lower *l, fm_tensor *t, int64_t n, fm_view *out, flashmem_error *err);
+
 #endif
