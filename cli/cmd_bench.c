@@ -42,7 +42,7 @@ static int note_file(void *user, const char *path) {
 /* Arguments of one measured `run`, NULL-terminated. */
 static void run_arguments(const bench *b, const char *pack, const char *const *extra, const char **arguments) {
     const cli_options *o = b->options;
-    static char threads[16], depth[16];
+    static char threads[24], depth[24];
     int n = 0;
     arguments[n++] = "run";
     arguments[n++] = pack;
@@ -176,7 +176,7 @@ static bool measure_peak(bench *b) {
 }
 
 static bool warm_samples(bench *b) {
-    char runs[16];
+    char runs[24];
     snprintf(runs, sizeof runs, "%ld", b->options->warm + 1);
     const char *const extra[] = {"--runs", runs, NULL};
     bench_child child;

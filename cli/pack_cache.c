@@ -180,7 +180,7 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
     int code = 0;
     const char *layout = choose_layout(options, &code);
     if (code) return code;
-    char root[PATH_MAX - 64], folder[PATH_MAX - 40], manifest[PATH_MAX], part[PATH_MAX];
+    char root[PATH_MAX - 64], folder[PATH_MAX - 40], manifest[PATH_MAX], part[PATH_MAX + 64];
     pack->temporary = options->no_cache;
     pack->cache     = options->no_cache ? "off" : "miss";
     if (options->no_cache) snprintf(folder, sizeof folder, "%s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");

@@ -1,0 +1,11 @@
+# Example programs over the public interface.
+pkg_check_modules(UTF8PROC IMPORTED_TARGET libutf8proc)
+if(TARGET flashmem_compile AND TARGET flashmem_run AND UTF8PROC_FOUND)
+    add_executable(semantic_search examples/semantic_search/semantic_search.c examples/semantic_search/wordpiece.c)
+    target_include_directories(semantic_search PRIVATE ${CMAKE_SOURCE_DIR}/include)
+    target_link_libraries(semantic_search PRIVATE flashmem_compile flashmem_run PkgConfig::UTF8PROC Threads::Threads m)
+    fm_settings(semantic_search)
+    target_include_directories(semantic_search PRIVATE ${CMAKE_SOURCE_DIR}/examples/semantic_search)
+else()
+    message(STATUS "libutf8proc not found: no examples")
+endif()
