@@ -27,7 +27,7 @@ setup:
 models: setup
 	$(PYTHON) tools/zoo.py build/models $(MODELS)
 
-demo: setup
+demo: models
 	$(MAKE) build-release
 	examples/semantic_search/demo.sh
 
