@@ -8,3 +8,18 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/graph/recipe_reshape.c
     src/compile/graph/source.c
     src/compile/graph/verify.c)
+
+list(APPEND FM_COMPILE_SOURCES
+    src/compile/lower.c
+    src/compile/lower_boundary.c
+    src/compile/lower_matmul.c
+    src/compile/lower_weights.c
+    src/compile/ops/attention.c
+    src/compile/ops/channel_norm.c
+    src/compile/ops/conv.c
+    src/compile/ops/einsum.c
+    src/compile/ops/matmul.c
+    src/compile/ops/norm.c
+    src/compile/ops/pool.c
+    src/compile/ops/softmax.c
+    src/compile/ops/window.c)

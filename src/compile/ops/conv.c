@@ -174,7 +174,7 @@ static flashmem_status lower_conv(fm_lower *l, fm_node *node, flashmem_error *er
     return emit(l, &d, w, err);
 }
 
-const fm_op fm_op_conv = { .name = "Conv", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1,
+const fm_op fm_op_Conv = { .name = "Conv", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1,
                            .max_outputs = 1, .op_class = FM_OP_REUSABLE, .infer = infer_conv, .lower = lower_conv };
 const fm_op fm_op_fused_conv = { .name = "fm.Conv", .domain = "fm", .since = 1, .min_inputs = 2,
                                  .max_inputs = FM_FUSED_INPUTS, .min_outputs = 1, .max_outputs = 1,
@@ -249,6 +249,6 @@ static flashmem_status lower_transpose(fm_lower *l, fm_node *node, flashmem_erro
     return fm_emit_conv_transpose(&l->emit, &d, err);
 }
 
-const fm_op fm_op_conv_transpose = { .name = "ConvTranspose", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3,
+const fm_op fm_op_ConvTranspose = { .name = "ConvTranspose", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3,
                                      .min_outputs = 1, .max_outputs = 1, .op_class = FM_OP_REUSABLE,
                                      .infer = infer_transpose, .lower = lower_transpose };

@@ -268,10 +268,10 @@ static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *e
     return lower_product(l, node, &o, err);
 }
 
-const fm_op fm_op_matmul = { .name = "MatMul", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 2,
+const fm_op fm_op_MatMul = { .name = "MatMul", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 2,
                              .min_outputs = 1, .max_outputs = 1, .op_class = FM_OP_REUSABLE, .infer = infer_matmul,
                              .lower = lower_matmul };
-const fm_op fm_op_gemm = { .name = "Gemm", .domain = "", .since = 7, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1,
+const fm_op fm_op_Gemm = { .name = "Gemm", .domain = "", .since = 7, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1,
                            .max_outputs = 1, .op_class = FM_OP_REUSABLE, .infer = infer_gemm, .lower = lower_gemm };
 const fm_op fm_op_fused_matmul = { .name = "fm.MatMul", .domain = "fm", .since = 1, .min_inputs = 2,
                                    .max_inputs = FM_FUSED_INPUTS, .min_outputs = 1, .max_outputs = 1,

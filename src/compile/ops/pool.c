@@ -67,7 +67,7 @@ static flashmem_status lower_global(fm_lower *l, fm_node *node, flashmem_error *
     const fm_op fm_op_##id = { .name = onnx, .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,             \
                                .min_outputs = 1, .max_outputs = outputs, .op_class = FM_OP_HIERARCHICAL,              \
                                .infer = infer_fn, .lower = lower_fn }
-POOL(max_pool, "MaxPool", 2, infer_pool, lower_pool);
-POOL(average_pool, "AveragePool", 1, infer_pool, lower_pool);
-POOL(global_average_pool, "GlobalAveragePool", 1, infer_global, lower_global);
-POOL(global_max_pool, "GlobalMaxPool", 1, infer_global, lower_global);
+POOL(MaxPool, "MaxPool", 2, infer_pool, lower_pool);
+POOL(AveragePool, "AveragePool", 1, infer_pool, lower_pool);
+POOL(GlobalAveragePool, "GlobalAveragePool", 1, infer_global, lower_global);
+POOL(GlobalMaxPool, "GlobalMaxPool", 1, infer_global, lower_global);

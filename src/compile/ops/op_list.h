@@ -1,0 +1,21 @@
+/* Every operator a file may name, by group; FM_OP(x) refers to `const fm_op fm_op_x`.  No include guard: included with
+ * FM_OP defined. */
+
+/* elementwise_unary.c */
+FM_OP(Abs) FM_OP(Acos) FM_OP(Acosh) FM_OP(Asin) FM_OP(Asinh) FM_OP(Atan) FM_OP(Atanh) FM_OP(BitwiseNot) FM_OP(Ceil)
+FM_OP(Celu) FM_OP(Cos) FM_OP(Cosh) FM_OP(Elu) FM_OP(Erf) FM_OP(Exp) FM_OP(Floor) FM_OP(Gelu) FM_OP(HardSigmoid)
+FM_OP(HardSwish) FM_OP(IsInf) FM_OP(IsNaN) FM_OP(LeakyRelu) FM_OP(Log) FM_OP(Mish) FM_OP(Neg) FM_OP(Not)
+FM_OP(Reciprocal) FM_OP(Relu) FM_OP(Round) FM_OP(Selu) FM_OP(Sigmoid) FM_OP(Sign) FM_OP(Sin) FM_OP(Sinh)
+FM_OP(Softplus) FM_OP(Softsign) FM_OP(Sqrt) FM_OP(Swish) FM_OP(Tan) FM_OP(Tanh) FM_OP(ThresholdedRelu)
+/* elementwise_binary.c */
+FM_OP(Add) FM_OP(And) FM_OP(BitShift) FM_OP(BitwiseAnd) FM_OP(BitwiseOr) FM_OP(BitwiseXor) FM_OP(Div) FM_OP(Equal)
+FM_OP(Greater) FM_OP(GreaterOrEqual) FM_OP(Less) FM_OP(LessOrEqual) FM_OP(Max) FM_OP(Mean) FM_OP(Min) FM_OP(Mod)
+FM_OP(Mul) FM_OP(Or) FM_OP(PRelu) FM_OP(Sub) FM_OP(Sum) FM_OP(Xor)
+/* elementwise_select.c */
+FM_OP(Cast) FM_OP(CastLike) FM_OP(Clip) FM_OP(Pow) FM_OP(Where)
+/* matmul.c, einsum.c, conv.c, pool.c, norm.c, channel_norm.c, softmax.c, attention.c */
+FM_OP(MatMul) FM_OP(Gemm) FM_OP(Einsum) FM_OP(Conv) FM_OP(ConvTranspose)
+FM_OP(MaxPool) FM_OP(AveragePool) FM_OP(GlobalAveragePool) FM_OP(GlobalMaxPool)
+FM_OP(LayerNormalization) FM_OP(RMSNormalization) FM_OP(SimplifiedLayerNormalization) FM_OP(LpNormalization)
+FM_OP(GroupNormalization) FM_OP(InstanceNormalization) FM_OP(BatchNormalization)
+FM_OP(Softmax) FM_OP(LogSoftmax) FM_OP(Attention)
