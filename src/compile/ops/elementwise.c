@@ -51,25 +51,6 @@ bool fm_elementwise_rule_of(fm_graph *g, const fm_node *node, fm_elementwise_rul
     return fm_select_rule(g, node, out);
 }
 
-const uint32_t *fm_view_order(const fm_view *view, uint32_t *order) {
-    uint32_t rank = view->shape.rank, sorted[FM_MAX_RANK];
-    for (uint32_t i = 0; i < rank; i++) {
-        if (view->shape.dims[i] != 1 && view->strides[i] <= 0) return NULL; /* broadcast or reversed: no layout */
-        uint32_t at = i;
-        for (; at > 0; at--) { /* stable: unit axes stay where they are */
-            uint32_t other = sorted[at - 1];
-            if (view->shape.dims[i] == 1 || view->shape.dims[other] == 1 || view->strides[other] >= view->strides[i]) break;
-            sorted[at] = other;
-        }
-        sorted[at] = i;
-    }
-    bool row_major = true;
-    for (uint32_t i = 0; i < rank; i++) row_major = row_major && sorted[i] == i;
-    if (row_major) return NULL;
-    memcpy(order, sorted, rank * sizeof *order);
-    return order;
-}
-
 static flashmem_status emit(fm_lower *l, fm_elementwise_desc *d, const fm_view *inputs, flashmem_error *err) {
     for (uint32_t i = 0; i < d->input_count; i++) d->inputs[i] = fm_view_broadcast(&inputs[i], &d->out.shape);
     if (fm_shape_count(&d->out.shape) == 0) return FLASHMEM_OK;
@@ -83,12 +64,6 @@ flashmem_status fm_elementwise_emit(fm_lower *l, const char *name, const char *e
     return emit(l, &d, inputs, err);
 }
 
-flashmem_status fm_elementwise_copy(fm_lower *l, const char *name, const fm_view *from, const fm_view *to,
-                                    flashmem_error *err) {
-    fm_elementwise_desc d = { .name = name, .expression = "a0", .vector_safe = true, .input_count = 1, .out = *to };
-    return emit(l, &d, from, err);
-}
-
 flashmem_status fm_elementwise_lower(fm_lower *l, fm_node *node, flashmem_error *err) {
     fm_elementwise_rule rule;
     fm_tensor          *out = node->outputs[0];
@@ -98,16 +73,12 @@ flashmem_status fm_elementwise_lower(fm_lower *l, fm_node *node, flashmem_error 
                               .uses_coordinates = rule.uses_coordinates, .input_count = rule.input_count,
                               .constant_count = rule.constant_count };
     fm_view             views[FM_ELEMENTWISE_INPUTS];
-    uint32_t            order_store[FM_MAX_RANK];
-    const uint32_t     *order = NULL;
-    bool                seen = false;
+    const fm_view      *like = NULL;
     for (uint32_t i = 0; i < rule.input_count; i++) {
         FM_TRY(fm_lower_view(l, rule.inputs[i], &views[i], err));
-        if (seen || !fm_shape_equal(&views[i].shape, &out->shape)) continue;
-        order = fm_view_order(&views[i], order_store); /* the first full-sized input's layout goes on */
-        seen = true;
+        if (!like && fm_shape_equal(&views[i].shape, &out->shape)) like = &views[i];
     }
     memcpy(d.constants, rule.constants, sizeof d.constants);
-    d.out = fm_lower_output(l, out, order);
+    d.out = like ? fm_lower_output_like(l, out, like) : fm_lower_output(l, out, NULL); /* keeps channels-last */
     return emit(l, &d, views, err);
 }

@@ -3,7 +3,7 @@
 #ifndef FM_COMPILE_OPS_ELEMENTWISE_H
 #define FM_COMPILE_OPS_ELEMENTWISE_H
 
-#include "compile/lower.h"
+#include "compile/lower_internal.h"
 #include "kernels/launch.h"
 
 /* What a node computes, in the terms of fm_elementwise_desc: expression over a0.. (inputs, broadcast to the output's
@@ -25,11 +25,6 @@ flashmem_status fm_elementwise_lower(fm_lower *l, fm_node *node, flashmem_error 
 /* A step out = expression(inputs), inputs of any shape that broadcasts to out's. */
 flashmem_status fm_elementwise_emit(fm_lower *l, const char *name, const char *expression, const fm_view *inputs,
                                     uint32_t count, const fm_view *out, bool uses_coordinates, flashmem_error *err);
-/* Copies from (same shape, any strides and type) to. */
-flashmem_status fm_elementwise_copy(fm_lower *l, const char *name, const fm_view *from, const fm_view *to,
-                                    flashmem_error *err);
-/* Memory order of a view's axes, outermost first, for fm_lower_output; NULL (and `order` untouched) for row-major. */
-const uint32_t *fm_view_order(const fm_view *view, uint32_t *order);
 
 /* Of compile/ops only: rules and lowering of each group. */
 bool fm_unary_rule(fm_graph *g, const fm_node *node, fm_elementwise_rule *out);
