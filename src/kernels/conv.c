@@ -19,6 +19,21 @@ const fm_row fm_row_conv_texture_reference = { "conv_texture_reference", FM_FAMI
                                                FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE), FM_DEVICE_IMAGE, takes_panels,
                                                emit_reference };
 
+static bool takes_cpu(const fm_emit *e, const void *desc) {
+    fm_implicit i;
+    fm_implicit_of_conv(&i, desc);
+    return takes_panels(e, desc) && fm_implicit_takes_cpu(e, &i);
+}
+
+static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *err) {
+    fm_implicit i;
+    fm_implicit_of_conv(&i, desc);
+    return fm_implicit_emit_cpu(e, &i, err);
+}
+
+const fm_row fm_row_conv_cpu = { "conv_cpu", FM_FAMILY_CONV, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), FM_DEVICE_CPU,
+                                 takes_cpu, emit_cpu };
+
 flashmem_status fm_emit_conv(fm_emit *e, const fm_conv_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_CONV, d->name, d, err);
 }

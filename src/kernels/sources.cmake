@@ -1,16 +1,20 @@
 set(FM_KERNELS_CL
     src/kernels/math.clh
     src/kernels/views.clh
+    src/kernels/elementwise.cl
     src/kernels/epilogue.clh
     src/kernels/matmul_reference.cl
+    src/kernels/matmul_cpu.cl
     src/kernels/conv_group.cl
     src/kernels/batch_matmul.cl)
 set(FM_KERNELS_SOURCES
     src/kernels/embedded.c
     src/kernels/rows.c
     src/kernels/view_args.c
+    src/kernels/elementwise.c
     src/kernels/matmul.c
     src/kernels/matmul_implicit.c
+    src/kernels/matmul_cpu.c
     src/kernels/conv.c
     src/kernels/conv_group.c
     src/kernels/batch_matmul.c)
