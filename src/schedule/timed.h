@@ -25,7 +25,7 @@ typedef struct fm_timed_object {
     uint64_t read_bytes;   /* bytes read from disk */
     uint32_t first, last;  /* steps; objects are sorted by first */
     double   convert_seconds; /* before first use, after arrival (texture paths); 0 in place */
-    uint8_t  resident;     /* read in the first run, never released */
+    uint8_t  resident;     /* read in the first run, never released; its memory is set aside from the start */
 } fm_timed_object;
 
 typedef struct fm_timed_problem {
@@ -42,10 +42,12 @@ typedef struct fm_timed_problem {
 /* after[o]: the request waits for the end of this step; FM_AFTER_START..N-1.  With wrap[o] = 1 it is a step of the
  * previous run (read-ahead; in the first run: at the start). */
 typedef struct fm_timed_plan {
-    int32_t *after;   /* [object_count] */
+    int32_t *after;   /* [object_count]; never falls over the streamed objects in read order */
     uint8_t *wrap;    /* [object_count] */
     double  *request, *arrival; /* [object_count] seconds from the start of the first run */
     double  *start, *end;       /* [step_count] */
+    int64_t  *room;    /* [2 * step_count] scratch of the solver */
+    uint32_t *queue;   /* [2 * step_count] scratch of the solver */
     double   latency;  /* end of the last step, first run */
     double   stall;    /* sum of waits for objects, after startup */
     uint64_t peak;     /* largest sum of live objects + activations */
@@ -56,12 +58,17 @@ void fm_timed_plan_init(fm_timed_plan *plan, const fm_timed_problem *problem, fm
 /* As-soon-as-possible schedule of one run; wrap all 0.  False: infeasible under the cap. */
 bool fm_timed_solve(const fm_timed_problem *problem, fm_timed_plan *plan);
 /* The same, and reads ahead across runs: every object whose memory is free before the end of the previous run gets
- * wrap = 1 and the earliest safe step of it.  The first run's times are those of fm_timed_solve. */
+ * wrap = 1 and the earliest safe step of it, never before its own last use there (an object has one place).  The first
+ * run's times are those of fm_timed_solve. */
 bool fm_timed_solve_steady(const fm_timed_problem *problem, fm_timed_plan *plan);
+/* Times, stall and peak of the first run for the after[] and wrap[] that plan holds. */
+void fm_timed_simulate(const fm_timed_problem *problem, fm_timed_plan *plan);
+/* Seconds of a run in the steady state (the third of three in a row) for the after[] and wrap[] that plan holds. */
+double fm_timed_period(const fm_timed_problem *problem, const fm_timed_plan *plan, fm_arena *scratch);
 /* Recomputes every constraint independently: precedence, bandwidth, cap at every event, order. INTERNAL. */
 flashmem_status fm_timed_verify(const fm_timed_problem *problem, const fm_timed_plan *plan, flashmem_error *err);
 /* max over k of (bytes of objects that must be there for step k) + act_k; in read order: closed form of planning.md. */
-uint64_t fm_timed_minimum_bound(const fm_timed_problem *problem);
+uint64_t fm_timed_minimum_bound(const fm_timed_problem *problem, fm_arena *scratch);
 /* Least cap with latency <= (1 + eps) * optimum at bandwidth * {0.7, 1, 1.4}; never above high. */
 uint64_t fm_timed_least_memory(const fm_timed_problem *problem, double eps, uint64_t high, fm_arena *scratch);
 /* As late as possible reads at the same latency: raises after[]/wrap without moving any start. */

@@ -101,7 +101,8 @@ static void test_view__reshape_keeps_row_major_order(void **state) {
         for (int64_t rest = count; shape.rank < 6;) { /* a random factorisation, ones included */
             int64_t f = 1 + rand() % 4;
             if (rest % f) continue;
-            shape.dims[shape.rank++] = shape.rank == 5 ? rest : f;
+            shape.dims[shape.rank] = shape.rank == 5 ? rest : f;
+            shape.rank++;
             rest /= f;
         }
         if (!fm_view_reshape(&v, &shape, &w)) {

@@ -1,0 +1,269 @@
+/* The timed recursion.
+ *
+ * Objects are requested in order, so whoever requests object o has requested everything before it.  With P(o) = streamed
+ * bytes up to and including o and Rel(k) = streamed bytes whose last use lies before step k, memory during step k is
+ * P(o) - Rel(k) + act_k + residents while o is the newest request: it must not be requested before the end of the last
+ * step k for which that exceeds the cap.  Two runs in a row are the same with 2N steps. */
+#include "schedule/timed.h"
+
+#include <string.h>
+
+void fm_timed_plan_init(fm_timed_plan *plan, const fm_timed_problem *problem, fm_arena *arena) {
+    uint32_t objects = problem->object_count, steps = problem->step_count;
+    *plan = (fm_timed_plan){
+        .after = fm_arena_array(arena, objects, sizeof *plan->after),
+        .wrap = fm_arena_array(arena, objects, sizeof *plan->wrap),
+        .request = fm_arena_array(arena, objects, sizeof *plan->request),
+        .arrival = fm_arena_array(arena, objects, sizeof *plan->arrival),
+        .start = fm_arena_array(arena, steps, sizeof *plan->start),
+        .end = fm_arena_array(arena, steps, sizeof *plan->end),
+        .room = fm_arena_array(arena, 2 * (size_t)steps, sizeof *plan->room),
+        .queue = fm_arena_array(arena, 2 * (size_t)steps, sizeof *plan->queue),
+    };
+}
+
+static uint64_t resident_bytes(const fm_timed_problem *p) {
+    uint64_t bytes = 0;
+    for (uint32_t o = 0; o < p->object_count; o++)
+        if (p->objects[o].resident) bytes += p->objects[o].bytes;
+    return bytes;
+}
+
+/* room[k] = cap - residents - act_k + Rel(k), for `runs` runs in a row; returns streamed bytes of one run. */
+static int64_t fill_room(const fm_timed_problem *p, uint32_t runs, int64_t *room) {
+    uint32_t steps = p->step_count;
+    int64_t  streamed = 0, base = (int64_t)p->cap - (int64_t)resident_bytes(p);
+    memset(room, 0, runs * (size_t)steps * sizeof *room);
+    for (uint32_t o = 0; o < p->object_count; o++) {
+        const fm_timed_object *object = &p->objects[o];
+        if (object->resident) continue;
+        streamed += (int64_t)object->bytes;
+        for (uint32_t r = 0; r < runs; r++) {
+            size_t next = r * (size_t)steps + object->last + 1;
+            if (next < runs * (size_t)steps) room[next] += (int64_t)object->bytes;
+        }
+    }
+    int64_t released = 0;
+    for (uint32_t k = 0; k < runs * steps; k++) {
+        released += room[k];
+        room[k] = base - (int64_t)p->steps[k % steps].live_bytes + released;
+    }
+    return streamed;
+}
+
+/* Every step must hold what it needs itself. */
+static bool feasible(const fm_timed_problem *p, const int64_t *room) {
+    int64_t  requested = 0;
+    uint32_t o = 0;
+    for (uint32_t k = 0; k < p->step_count; k++) {
+        for (; o < p->object_count && p->objects[o].first <= k; o++)
+            if (!p->objects[o].resident) requested += (int64_t)p->objects[o].bytes;
+        if (room[k] < requested) return false;
+    }
+    return true;
+}
+
+/* barrier(o) = max{k <= bound(o) : room[k] < P(o)} for growing P and bound: the queue holds the steps that no later
+ * step with as little room hides, their room rising, so that the steps in the way of P are its front. */
+typedef struct barrier {
+    const int64_t *room;
+    uint32_t      *queue;
+    uint32_t       head, tail, next;
+    int32_t        at;
+} barrier;
+
+static int32_t barrier_for(barrier *b, uint32_t bound, int64_t requested) {
+    for (; b->next <= bound; b->next++) {
+        while (b->tail > b->head && b->room[b->queue[b->tail - 1]] >= b->room[b->next]) b->tail--;
+        b->queue[b->tail++] = b->next;
+    }
+    while (b->head < b->tail && b->room[b->queue[b->head]] < requested) b->at = (int32_t)b->queue[b->head++];
+    return b->at;
+}
+
+bool fm_timed_solve(const fm_timed_problem *p, fm_timed_plan *plan) {
+    int64_t requested = 0;
+    fill_room(p, 1, plan->room);
+    if (!feasible(p, plan->room)) return false;
+    barrier b = { .room = plan->room, .queue = plan->queue, .at = FM_AFTER_START };
+    for (uint32_t o = 0; o < p->object_count; o++) {
+        plan->wrap[o] = 0;
+        plan->after[o] = FM_AFTER_START;
+        if (p->objects[o].resident) continue; /* its memory is always there */
+        requested += (int64_t)p->objects[o].bytes;
+        plan->after[o] = barrier_for(&b, p->objects[o].first, requested);
+    }
+    fm_timed_simulate(p, plan);
+    return true;
+}
+
+bool fm_timed_solve_steady(const fm_timed_problem *p, fm_timed_plan *plan) {
+    if (!fm_timed_solve(p, plan)) return false;
+    int64_t requested = fill_room(p, 2, plan->room);
+    int32_t steps = (int32_t)p->step_count, floor = FM_AFTER_START;
+    barrier b = { .room = plan->room, .queue = plan->queue, .at = FM_AFTER_START };
+    for (uint32_t o = 0; o < p->object_count && plan->after[o] == FM_AFTER_START; o++) {
+        const fm_timed_object *object = &p->objects[o];
+        if (object->resident) continue;
+        requested += (int64_t)object->bytes;
+        int32_t at = barrier_for(&b, p->step_count + object->first, requested);
+        if (at > floor) floor = at;
+        if ((int32_t)object->last > floor) floor = (int32_t)object->last;
+        if (floor >= steps - 1) break; /* free at the start of the run at best: so are all behind it */
+        plan->after[o] = floor;
+        plan->wrap[o] = 1;
+    }
+    fm_timed_simulate(p, plan);
+    return true;
+}
+
+static double read_seconds(const fm_timed_problem *p, const fm_timed_object *object) {
+    return p->request_seconds + (double)object->read_bytes / p->bandwidth;
+}
+
+static double larger(double a, double b) { return a > b ? a : b; }
+
+/* Largest sum over the steps of what the intervals after+1..last say. */
+static uint64_t structural_peak(const fm_timed_problem *p, const fm_timed_plan *plan) {
+    int64_t *change = plan->room, live = (int64_t)resident_bytes(p), peak = 0;
+    memset(change, 0, ((size_t)p->step_count + 1) * sizeof *change);
+    for (uint32_t o = 0; o < p->object_count; o++) {
+        const fm_timed_object *object = &p->objects[o];
+        int64_t                bytes = (int64_t)object->bytes;
+        if (object->resident) continue;
+        change[plan->after[o] + 1] += bytes;
+        if (plan->wrap[o]) live += bytes;
+        if (object->last + 1 < p->step_count) change[object->last + 1] -= bytes;
+    }
+    for (uint32_t k = 0; k < p->step_count; k++) {
+        live += change[k];
+        if (live + (int64_t)p->steps[k].live_bytes > peak) peak = live + (int64_t)p->steps[k].live_bytes;
+    }
+    return (uint64_t)peak;
+}
+
+void fm_timed_simulate(const fm_timed_problem *p, fm_timed_plan *plan) {
+    double   disk = 0, device = p->startup_seconds;
+    uint32_t o = 0;
+    plan->stall = 0;
+    for (uint32_t k = 0; k < p->step_count; k++) {
+        double arrived = 0, convert = 0;
+        for (; o < p->object_count && p->objects[o].first <= k; o++) {
+            bool at_start = plan->wrap[o] || plan->after[o] < 0;
+            plan->request[o] = at_start ? disk : larger(disk, plan->end[plan->after[o]]);
+            plan->arrival[o] = disk = plan->request[o] + read_seconds(p, &p->objects[o]);
+            arrived = disk;
+            convert += p->objects[o].convert_seconds;
+        }
+        if (arrived > device) plan->stall += arrived - device;
+        plan->start[k] = larger(device, arrived) + convert;
+        plan->end[k] = device = plan->start[k] + p->steps[k].seconds;
+    }
+    plan->latency = device;
+    plan->peak = structural_peak(p, plan);
+}
+
+double fm_timed_period(const fm_timed_problem *p, const fm_timed_plan *plan, fm_arena *scratch) {
+    double *ends[2], disk = 0, device = p->startup_seconds, begin = 0;
+    for (int i = 0; i < 2; i++) ends[i] = fm_arena_array(scratch, p->step_count, sizeof(double));
+    for (int run = 0; run < 3; run++) {
+        double  *end = ends[run & 1];
+        const double *previous = ends[(run + 1) & 1];
+        uint32_t o = 0;
+        begin = run ? device : 0;
+        for (uint32_t k = 0; k < p->step_count; k++) {
+            double arrived = 0, convert = 0;
+            for (; o < p->object_count && p->objects[o].first <= k; o++) {
+                const fm_timed_object *object = &p->objects[o];
+                if (object->resident && run) continue;
+                double free = plan->wrap[o] ? (run ? previous[plan->after[o]] : 0)
+                              : plan->after[o] < 0 ? begin : end[plan->after[o]];
+                arrived = disk = larger(disk, free) + read_seconds(p, object);
+                convert += object->convert_seconds;
+            }
+            device = end[k] = larger(device, arrived) + convert + p->steps[k].seconds;
+        }
+    }
+    return device - begin;
+}
+
+uint64_t fm_timed_minimum_bound(const fm_timed_problem *p, fm_arena *scratch) {
+    uint64_t *released = fm_arena_array(scratch, (size_t)p->step_count + 1, sizeof *released); /* after the step before */
+    uint64_t  bound = 0, live = resident_bytes(p);
+    uint32_t  o = 0;
+    for (uint32_t i = 0; i < p->object_count; i++)
+        if (!p->objects[i].resident) released[p->objects[i].last + 1] += p->objects[i].bytes;
+    for (uint32_t k = 0; k < p->step_count; k++) {
+        for (; o < p->object_count && p->objects[o].first <= k; o++)
+            if (!p->objects[o].resident) live += p->objects[o].bytes;
+        live -= released[k];
+        if (live + p->steps[k].live_bytes > bound) bound = live + p->steps[k].live_bytes;
+    }
+    return bound;
+}
+
+static double latency_at(fm_timed_problem *p, fm_timed_plan *plan, uint64_t cap, double bandwidth) {
+    p->cap = cap;
+    p->bandwidth = bandwidth;
+    return fm_timed_solve(p, plan) ? plan->latency : -1;
+}
+
+uint64_t fm_timed_least_memory(const fm_timed_problem *problem, double eps, uint64_t high, fm_arena *scratch) {
+    static const double factors[3] = { 0.7, 1.0, 1.4 };
+    fm_timed_problem    p = *problem;
+    fm_timed_plan       plan;
+    double              allowed[3];
+    fm_timed_plan_init(&plan, problem, scratch);
+    for (int i = 0; i < 3; i++) {
+        allowed[i] = latency_at(&p, &plan, high, problem->bandwidth * factors[i]) * (1 + eps);
+        if (allowed[i] < 0) return high; /* infeasible: nothing below can be better */
+    }
+    uint64_t low = fm_timed_minimum_bound(problem, scratch), step = high / 512 + 4096;
+    while (low + step < high) { /* high always holds the allowance */
+        uint64_t middle = low + (high - low) / 2;
+        bool     holds = true;
+        for (int i = 0; i < 3 && holds; i++) {
+            double latency = latency_at(&p, &plan, middle, problem->bandwidth * factors[i]);
+            holds = latency >= 0 && latency <= allowed[i];
+        }
+        if (holds) high = middle;
+        else low = middle;
+    }
+    return high;
+}
+
+void fm_timed_delay_reads(const fm_timed_problem *p, fm_timed_plan *plan) {
+    double   latest = plan->latency;      /* when the read behind this one begins */
+    int32_t  limit = INT32_MAX;           /* after[] of the streamed object behind this one */
+    uint32_t step = p->step_count;
+    double   convert = 0;                 /* of all objects of one step: it begins when the last has arrived */
+    for (uint32_t o = p->object_count; o-- > 0;) {
+        const fm_timed_object *object = &p->objects[o];
+        if (object->first != step) {
+            step = object->first;
+            convert = 0;
+            for (uint32_t i = o + 1; i-- > 0 && p->objects[i].first == step;) convert += p->objects[i].convert_seconds;
+        }
+        double due = plan->start[step] - convert;
+        latest = (due < latest ? due : latest) - read_seconds(p, object);
+        if (object->resident) continue;
+        int32_t k = (int32_t)step - 1 < limit ? (int32_t)step - 1 : limit;
+        while (k > plan->after[o] && plan->end[k] > latest) k--;
+        if (!plan->wrap[o] && k > plan->after[o]) plan->after[o] = k;
+        limit = plan->wrap[o] ? FM_AFTER_START : plan->after[o];
+    }
+    fm_timed_simulate(p, plan);
+}
+
+double fm_timed_average_memory(const fm_timed_problem *p, const fm_timed_plan *plan) {
+    double sum = 0, before = 0;
+    for (uint32_t o = 0; o < p->object_count; o++) {
+        double until = p->objects[o].resident ? plan->latency : plan->end[p->objects[o].last];
+        sum += (double)p->objects[o].bytes * (until - plan->request[o]);
+    }
+    for (uint32_t k = 0; k < p->step_count; k++) {
+        sum += (double)p->steps[k].live_bytes * (plan->end[k] - before);
+        before = plan->end[k];
+    }
+    return plan->latency > 0 ? sum / plan->latency : 0;
+}
