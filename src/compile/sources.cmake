@@ -24,10 +24,14 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/ops/softmax.c
     src/compile/ops/window.c)
 list(APPEND FM_COMPILE_SOURCES
+    src/compile/ops/concat.c
     src/compile/ops/elementwise.c
     src/compile/ops/elementwise_binary.c
     src/compile/ops/elementwise_select.c
     src/compile/ops/elementwise_unary.c
     src/compile/ops/fold_helpers.c
+    src/compile/ops/generate.c
     src/compile/ops/infer_helpers.c
-    src/compile/ops/op.c)
+    src/compile/ops/op.c
+    src/compile/ops/slice.c
+    src/compile/ops/view.c)

@@ -19,3 +19,7 @@ FM_OP(MaxPool) FM_OP(AveragePool) FM_OP(GlobalAveragePool) FM_OP(GlobalMaxPool)
 FM_OP(LayerNormalization) FM_OP(RMSNormalization) FM_OP(SimplifiedLayerNormalization) FM_OP(LpNormalization)
 FM_OP(GroupNormalization) FM_OP(InstanceNormalization) FM_OP(BatchNormalization)
 FM_OP(Softmax) FM_OP(LogSoftmax) FM_OP(Attention)
+/* view.c, slice.c, concat.c, generate.c */
+FM_OP(Dropout) FM_OP(Expand) FM_OP(Flatten) FM_OP(Identity) FM_OP(Reshape) FM_OP(Squeeze) FM_OP(Transpose)
+FM_OP(Unsqueeze) FM_OP(Slice) FM_OP(Split) FM_OP(Concat) FM_OP(Tile) FM_OP(Constant) FM_OP(ConstantOfShape)
+FM_OP(EyeLike) FM_OP(OneHot) FM_OP(Range) FM_OP(Shape) FM_OP(Size) FM_OP(Trilu)
