@@ -112,18 +112,20 @@ static const char *find_value(const char *header, const char *key) {
 }
 
 static bool parse_dtype(cli_array *array, const char *descr, const char *label, flashmem_error *error) {
-    char order = descr ? descr[1] : 0, kind = order ? descr[2] : 0;
+    bool quoted = descr && descr[0] == '\'';
+    char order = quoted ? descr[1] : 0, kind = order ? descr[2] : 0;
     int  bytes = kind ? atoi(descr + 3) : 0;
-    if (!descr || descr[0] != '\'' || (order != '<' && order != '|' && order != '='))
+    if (order != '<' && order != '|' && order != '=')
         return cli_error(error, FLASHMEM_BAD_INPUT, "%s: not a little-endian plain array; save it with numpy.save(file, a.astype(a.dtype.newbyteorder('<')))", label);
     for (size_t i = 0; i < DTYPE_COUNT; i++)
         if (dtypes[i].kind == kind && dtypes[i].bytes == bytes) return array->dtype = dtypes[i].dtype, array->bytes = (uint64_t)bytes, true;
-    return cli_error(error, FLASHMEM_BAD_INPUT, "%s: element type '%.8s' is not a number or bool", label, descr + 1);
+    return cli_error(error, FLASHMEM_BAD_INPUT, "%s: element type '%.*s' is not a number or bool", label,
+                     (int)strcspn(descr + 1, "'"), descr + 1);
 }
 
 static bool parse_shape(cli_array *array, const char *shape, const char *label, flashmem_error *error) {
     if (!shape || *shape != '(') return cli_error(error, FLASHMEM_BAD_INPUT, "%s: no shape in the header", label);
-    for (shape++; *shape && *shape != ')';) {
+    for (shape++; *shape != ')';) {
         if (*shape == ' ' || *shape == ',') { shape++; continue; }
         char *end;
         errno = 0;

@@ -82,8 +82,8 @@ static bool start_and_wait(bench_child *child, const char *path, char *const *ar
 }
 
 bool bench_run_self(bench_child *child, const char *const *arguments, char *const *environment, const char *report_path) {
-    char *argv[64] = {(char *)"flashmem"};
-    for (int i = 0; arguments[i] && i < 62; i++) argv[i + 1] = (char *)arguments[i];
+    char *argv[BENCH_MOST_ARGUMENTS + 2] = {(char *)"flashmem"};
+    for (int i = 0; arguments[i] && i < BENCH_MOST_ARGUMENTS; i++) argv[i + 1] = (char *)arguments[i];
     *child = (bench_child){0};
     if (!start_and_wait(child, "/proc/self/exe", argv, environment, -1)) return false;
     if (!report_path) return true;

@@ -10,6 +10,8 @@
 int64_t bench_drop(const char *path);
 int64_t bench_resident(const char *path);
 
+enum { BENCH_MOST_ARGUMENTS = 192 }; /* of a child, 64 inputs among them */
+
 typedef struct bench_child {
     double   spawn_ns; /* CLOCK_MONOTONIC just before the process was made */
     double   seconds;  /* until it was reaped */

@@ -42,7 +42,7 @@ static int note_file(void *user, const char *path) {
 /* Arguments of one measured `run`, NULL-terminated. */
 static void run_arguments(const bench *b, const char *pack, const char *const *extra, const char **arguments) {
     const cli_options *o = b->options;
-    static char threads[24], depth[24];
+    static char threads[24], depth[24], program[24];
     int n = 0;
     arguments[n++] = "run";
     arguments[n++] = pack;
@@ -57,8 +57,9 @@ static void run_arguments(const bench *b, const char *pack, const char *const *e
         if (texts[i].value) arguments[n++] = texts[i].flag, arguments[n++] = texts[i].value;
     if (o->threads >= 0) snprintf(threads, sizeof threads, "%ld", o->threads), arguments[n++] = "--threads", arguments[n++] = threads;
     if (o->read_depth >= 0) snprintf(depth, sizeof depth, "%ld", o->read_depth), arguments[n++] = "--read-depth", arguments[n++] = depth;
+    if (o->program >= 0) snprintf(program, sizeof program, "%ld", o->program), arguments[n++] = "--program", arguments[n++] = program;
     if (o->no_cache) arguments[n++] = "--no-cache";
-    for (int i = 0; i < o->inputs.count && i < 8; i++) arguments[n++] = "--input", arguments[n++] = o->inputs.items[i];
+    for (int i = 0; i < o->inputs.count; i++) arguments[n++] = "--input", arguments[n++] = o->inputs.items[i];
     if (!o->inputs.count || o->random_inputs) arguments[n++] = "--random-inputs", arguments[n++] = o->random_inputs ? o->random_inputs : "1";
     while (extra && *extra) arguments[n++] = *extra++;
     arguments[n] = NULL;
@@ -70,7 +71,7 @@ static bool drop_pack(const bench *b) {
 }
 
 static bool measure_once(bench *b, const char *const *extra, char *const *environment, bench_child *child) {
-    const char *arguments[64];
+    const char *arguments[BENCH_MOST_ARGUMENTS];
     run_arguments(b, b->pack.path, extra, arguments);
     return drop_pack(b) && bench_run_self(child, arguments, environment, b->report);
 }
@@ -160,9 +161,10 @@ static bool measure_peak(bench *b) {
     bench plain = *b;
     cli_options options = *b->options;
     options.inputs.count = 0;
+    options.program = -1;
     options.budget = "off";
     plain.options = &options;
-    const char *arguments[64];
+    const char *arguments[BENCH_MOST_ARGUMENTS];
     run_arguments(&plain, pack, extra, arguments);
     if (!bench_run_self(&child, arguments, NULL, b->report)) return false;
     const json_t *runs = json_object_get(json_object_get(child.report, "latency_ms"), "runs");
@@ -209,7 +211,7 @@ static bool first_run_sample(bench *b) {
 
 static bool cold_samples(bench *b) {
     long count = b->options->cold < 0 ? 9 : b->options->cold;
-    const char *arguments[64];
+    const char *arguments[BENCH_MOST_ARGUMENTS];
     bench_child warm_up; /* fills the program cache and the device profile; not counted */
     run_arguments(b, b->pack.path, NULL, arguments);
     if (!bench_run_self(&warm_up, arguments, NULL, b->report)) return false;
@@ -326,6 +328,17 @@ static int write_json(const bench *b, const bench_result *r) {
     return failed ? (cli_usage("%s: cannot be written", b->options->json), 1) : 0;
 }
 
+/* Also what an interrupted or failed step left there. */
+static void remove_folder(const bench *b) {
+    static const char *const names[] = {"report.json", "matmul.onnx", "matmul.flm"};
+    char path[128];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", b->folder, names[i]);
+        unlink(path);
+    }
+    rmdir(b->folder);
+}
+
 static int measure(bench *b) {
     bool ok = cold_samples(b) && measure_peak(b) && (!b->options->first_run || first_run_sample(b)) && warm_samples(b);
     if (!ok) return 1;
@@ -340,7 +353,7 @@ int cmd_bench(const cli_options *options) {
     b.options = options;
     flashmem_run_options check;
     if (!cli_run_options(options, &check)) return 2;
-    cli_catch_interrupt(NULL);
+    cli_catch_interrupt(cli_pack_interrupt);
     cli_arrays arrays = {0};
     flashmem_error error = {0};
     int code = cli_inputs_read(&arrays, options);
@@ -352,7 +365,7 @@ int cmd_bench(const cli_options *options) {
     if (!mkdtemp(b.folder)) return cli_usage("%s: no temporary folder", b.folder), 1;
     snprintf(b.report, sizeof b.report, "%s/report.json", b.folder);
     code = measure(&b);
-    rmdir(b.folder);
+    remove_folder(&b);
     cli_pack_release(&b.pack);
     return code;
 }

@@ -1,5 +1,5 @@
 /* flashmem compile: model to pack. */
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "console.h"
+#include "pack_cache.h"
 #include "report.h"
 
 static int print_file(void *user, const char *path) {
@@ -17,16 +18,37 @@ static int print_file(void *user, const char *path) {
     return fprintf(user, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino, path) < 0;
 }
 
-/* The files a compiled pack depends on, one line each: "size mtime_ns inode path". */
-static int write_manifest(const char *model, const char *path, flashmem_error *error) {
-    char temporary[4096];
-    snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
+/* The files a compiled pack depends on, one line each: "size mtime_ns inode path", as they are before compilation. */
+static int write_manifest(const char *model, const char *temporary, flashmem_error *error) {
     FILE *file = fopen(temporary, "w");
-    if (!file) return cli_usage("%s: cannot be written", temporary), 1;
+    if (!file) return cli_usage("%s: %s", temporary, strerror(errno)), 1;
     flashmem_status status = flashmem_model_files(model, print_file, file, error);
-    bool ok = fclose(file) == 0 && !status && rename(temporary, path) == 0;
-    if (!ok) unlink(temporary);
-    return ok ? 0 : status ? cli_fail(error) : (cli_usage("%s: cannot be written", path), 1);
+    if (fclose(file) == 0 && !status) return 0;
+    int why = errno;
+    unlink(temporary);
+    return status ? cli_fail(error) : (cli_usage("%s: %s", temporary, strerror(why)), 1);
+}
+
+/* A file that changed meanwhile would be taken for what is in the pack. */
+static int commit_manifest(const cli_options *options, const char *temporary) {
+    if (cli_manifest_stale(temporary)) {
+        unlink(options->output);
+        return cli_usage("%s: it or its external data changed while it was compiled", options->path), 1;
+    }
+    return rename(temporary, options->manifest) ? (cli_usage("%s: %s", options->manifest, strerror(errno)), 1) : 0;
+}
+
+static int compile(const cli_options *options, const flashmem_compile_options *to, flashmem_compile_report *report) {
+    char temporary[4096];
+    flashmem_error error = {0};
+    if (!options->manifest) return flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error) : 0;
+    if (snprintf(temporary, sizeof temporary, "%s.%ld.tmp", options->manifest, (long)getpid()) >= (int)sizeof temporary)
+        return cli_usage("%s: the path is too long", options->manifest), 1;
+    int code = write_manifest(options->path, temporary, &error);
+    if (code) return code;
+    code = flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error) : commit_manifest(options, temporary);
+    if (code) unlink(temporary);
+    return code;
 }
 
 static int choose_layout(const cli_options *options, flashmem_layout *layout) {
@@ -50,9 +72,7 @@ int cmd_compile(const cli_options *options) {
     if (code) return code;
     cli_catch_interrupt(NULL);
     flashmem_compile_report report;
-    flashmem_error error = {0};
-    if (flashmem_compile(options->path, options->output, &to, &report, &error)) return cli_fail(&error);
-    if (options->manifest && (code = write_manifest(options->path, options->manifest, &error))) return code;
+    if ((code = compile(options, &to, &report))) return code;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     if (!options->quiet)

@@ -26,7 +26,7 @@ int cmd_plan(const cli_options *options) {
     flashmem_run_options run;
     if (!cli_run_options(options, &run)) return 2;
     run.plan_only = 1;
-    cli_catch_interrupt(NULL);
+    cli_catch_interrupt(cli_pack_interrupt);
     int code = cli_inputs_shapes(&texts, &none, options);
     if (code || (code = cli_pack_get(&pack, options, &texts.list))) return code;
     flashmem_model *model = NULL;

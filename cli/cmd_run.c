@@ -14,6 +14,7 @@
 static flashmem_model *running; /* for the interrupt handler */
 static void cancel_running(void) {
     if (running) flashmem_model_cancel(running);
+    cli_pack_interrupt();
 }
 
 static int compare(const void *a, const void *b) {
@@ -51,6 +52,7 @@ static int run_all(const cli_options *options, flashmem_model *model, cli_arrays
                    flashmem_stats *first, flashmem_stats *last) {
     for (int i = 0; i < f->runs; i++) {
         flashmem_error error = {0};
+        if (cli_interrupted()) return cli_usage("interrupted"), 1; /* perhaps before there was a model to cancel */
         unsigned long long began = cli_now_ns();
         if (flashmem_model_run(model, &error)) return cli_fail(&error);
         unsigned long long ended = cli_now_ns();

@@ -11,8 +11,17 @@
 #include "console.h"
 #include "pack_cache.h"
 
+static bool parse_seed(const char *text, uint64_t *seed) {
+    char *end;
+    errno = 0;
+    *seed = strtoull(text, &end, 10);
+    return (!errno && text[0] >= '0' && text[0] <= '9' && !*end) || cli_usage("--random-inputs takes a whole number, not '%s'", text);
+}
+
 int cli_inputs_read(cli_arrays *arrays, const cli_options *options) {
     flashmem_error error = {0};
+    uint64_t       seed;
+    if (options->random_inputs && !parse_seed(options->random_inputs, &seed)) return 2;
     for (int i = 0; i < options->inputs.count; i++)
         if (!cli_arrays_read(arrays, options->inputs.items[i], &error)) return cli_fail(&error);
     for (int i = 0; i < arrays->count; i++)
@@ -116,13 +125,7 @@ static int check(const cli_array *array, const flashmem_tensor_info *info) {
 int cli_inputs_bind(cli_arrays *arrays, flashmem_model *model, const cli_options *options) {
     uint32_t count = flashmem_model_input_count(model);
     uint64_t seed  = 0;
-    if (options->random_inputs) {
-        char *end;
-        errno = 0;
-        seed = strtoull(options->random_inputs, &end, 10);
-        if (errno || end == options->random_inputs || *end || options->random_inputs[0] == '-')
-            return cli_usage("--random-inputs takes a whole number, not '%s'", options->random_inputs), 2;
-    }
+    if (options->random_inputs && !parse_seed(options->random_inputs, &seed)) return 2;
     for (int a = 0; a < arrays->count; a++) {
         bool known = false;
         for (uint32_t i = 0; i < count && !known; i++) {

@@ -1,4 +1,5 @@
 /* flashmem: dispatch to a command. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -58,7 +59,9 @@ int main(int argc, char **argv) {
             if (!strcmp(argv[a], "--help") || !strcmp(argv[a], "-h")) return print_command_help(c);
         cli_options options;
         int code = cli_options_parse(&options, c->name, c->bit, c->argument != NULL, argc - 2, argv + 2);
-        return code ? code : c->run(&options);
+        code = code ? code : c->run(&options);
+        if (!fflush(stdout) && !ferror(stdout)) return code;
+        return cli_usage("standard output: %s", strerror(errno)), code ? code : 1;
     }
     cli_usage("unknown command '%s'; 'flashmem --help' lists them", argv[1]);
     return 2;

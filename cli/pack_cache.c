@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +43,7 @@ static bool stat_line(const char *path, char *line, size_t bytes) {
     return snprintf(line, bytes, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino, path) < (int)bytes;
 }
 
-/* Why the manifest does not hold any more, or NULL when every file is as it was. */
-static const char *manifest_stale(const char *path) {
+const char *cli_manifest_stale(const char *path) {
     FILE *file = fopen(path, "r");
     if (!file) return "not compiled before with these options";
     static char line[PATH_MAX + 128], now[PATH_MAX + 128];
@@ -87,7 +87,12 @@ static const char *cache_root(const cli_options *options, char *buffer, size_t b
     return buffer;
 }
 
-/* Runs this program's own `compile` and waits; interrupts reach the child through the process group. */
+static volatile pid_t compiling; /* child, or 0 */
+void cli_pack_interrupt(void) {
+    if (compiling > 0) kill(compiling, SIGINT);
+}
+
+/* Runs this program's own `compile` and waits. */
 static int compile_child(const char *model, const char *pack, const char *manifest, const char *layout,
                          const cli_options *options, const option_LIST *shapes) {
     const char *argv[160];
@@ -110,8 +115,12 @@ static int compile_child(const char *model, const char *pack, const char *manife
     int why = posix_spawn(&child, "/proc/self/exe", &actions, NULL, (char **)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (why) return cli_usage("the compiler could not be started: %s", strerror(why)), 1;
+    compiling = child;
+    if (cli_interrupted()) cli_pack_interrupt();
     int status;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    compiling = 0;
+    if (cli_interrupted() && WIFEXITED(status) && !WEXITSTATUS(status)) return cli_usage("interrupted"), 1;
     if (WIFEXITED(status)) return WEXITSTATUS(status);
     cli_usage("the compiler ended on signal %d", WTERMSIG(status));
     return 1;
@@ -158,9 +167,7 @@ static const char *choose_layout(const cli_options *options, int *code) {
 }
 
 static uint64_t entry_key(const cli_pack *pack, const char *layout, const cli_options *options, const option_LIST *shapes) {
-    char line[PATH_MAX + 128];
-    uint64_t key = hash_text(0xCBF29CE484222325u, FLASHMEM_VERSION);
-    if (stat_line(pack->model, line, sizeof line)) key = hash_text(key, line);
+    uint64_t key = hash_text(hash_text(0xCBF29CE484222325u, FLASHMEM_VERSION), pack->model);
     key = hash_text(key, layout);
     key = hash_text(key, options->weights ? options->weights : "fp32");
     for (int i = 0; i < shapes->count; i++) key = hash_text(key, shapes->items[i]);
@@ -169,7 +176,11 @@ static uint64_t entry_key(const cli_pack *pack, const char *layout, const cli_op
 
 int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *shapes) {
     *pack = (cli_pack){.cache = "given"};
-    if (access(options->path, R_OK)) return cli_usage("%s: %s", options->path, strerror(errno)), 1;
+    struct stat st;
+    double limit = 20e9;
+    if (options->cache_limit && !cli_parse_bytes(options->cache_limit, &limit)) return 2;
+    if (stat(options->path, &st) || access(options->path, R_OK)) return cli_usage("%s: %s", options->path, strerror(errno)), 1;
+    if (!S_ISREG(st.st_mode)) return cli_usage("%s: not a regular file", options->path), 1;
     if (cli_is_pack(options->path)) {
         if (options->shapes.count || options->weights || options->layout)
             return cli_usage("--shape, --weights and --layout apply to a model; %s is a pack: compile it again", options->path), 2;
@@ -190,7 +201,7 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
     if (options->no_cache) snprintf(pack->path, sizeof pack->path, "%s/flashmem-%ld.flm", folder, (long)getpid());
     else snprintf(pack->path, sizeof pack->path, "%s/%016" PRIx64 ".flm", folder, key);
     snprintf(manifest, sizeof manifest, "%.*s.files", (int)strlen(pack->path) - 4, pack->path);
-    const char *stale = options->no_cache ? "--no-cache" : manifest_stale(manifest);
+    const char *stale = options->no_cache ? "--no-cache" : cli_manifest_stale(manifest);
     if (!stale && access(pack->path, R_OK)) stale = "its pack was removed";
     flashmem_log_fn log;
     flashmem_progress_fn progress;
@@ -208,8 +219,6 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
     pack->compile_seconds = (double)(cli_now_ns() - began) * 1e-9;
     if (options->no_cache) unlink(manifest);
     if (code) return cli_pack_release(pack), code;
-    double limit = 20e9;
-    if (options->cache_limit && !cli_parse_bytes(options->cache_limit, &limit)) return 2;
     if (!options->no_cache) evict(folder, pack->path, limit);
     return 0;
 }

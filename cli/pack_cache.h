@@ -16,10 +16,14 @@ typedef struct cli_pack {
 } cli_pack;
 
 /* shapes: the --shape texts to compile for (those of the options, and those that --input arrays imply).  Returns 0, or
- * an exit code with the message printed.  Key: path, size, mtime, inode of the model and its external files, options,
- * version; never a hash of the content.  The log says HIT or MISS and why. */
+ * an exit code with the message printed.  Key: path, options, version; and size, mtime and inode of the model and
+ * its external files must be as they were; never a hash of the content.  The log says HIT or MISS and why. */
 int  cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *shapes);
 void cli_pack_release(cli_pack *pack);
+/* For the interrupt handler: also stops the compiler when a signal reached only this process. */
+void cli_pack_interrupt(void);
+/* Why a list of files ("size mtime_ns inode path" lines) does not hold any more, or NULL: every file is as it was. */
+const char *cli_manifest_stale(const char *path);
 bool cli_is_pack(const char *path); /* by its first bytes */
 
 #endif

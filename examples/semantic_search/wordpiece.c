@@ -49,7 +49,7 @@ wordpiece *wordpiece_open(const char *path, char *error, size_t error_bytes) {
         return free(w), NULL;
     }
     size_t lines = 1;
-    for (const char *c = w->text; *c; c++) lines += *c == '\n';
+    for (const char *c = w->text; *c; c++) lines += *c == '\n' || *c == '\r';
     w->entries = calloc(lines, sizeof *w->entries);
     for (char *line = w->text; w->entries && *line;) {
         char *end = line + strcspn(line, "\r\n"), *next = end + strspn(end, "\r");
