@@ -35,3 +35,21 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/ops/op.c
     src/compile/ops/slice.c
     src/compile/ops/view.c)
+list(APPEND FM_COMPILE_SOURCES
+    src/compile/compile.c
+    src/compile/pack.c
+    src/compile/pack_layout.c
+    src/compile/pack_panels.c
+    src/compile/onnx/attributes.c
+    src/compile/onnx/branches.c
+    src/compile/onnx/external.c
+    src/compile/onnx/functions.c
+    src/compile/onnx/import.c
+    src/compile/onnx/names.c
+    src/compile/onnx/nodes.c
+    src/compile/onnx/order.c
+    src/compile/onnx/scan.c
+    src/compile/onnx/shapes.c
+    src/compile/onnx/tensor.c
+    src/compile/passes/fold.c
+    src/compile/passes/simplify.c)

@@ -365,7 +365,7 @@ static flashmem_status eval_concat(const fm_recipe *r, const int64_t *start, con
 static flashmem_status eval_broadcast(const fm_recipe *r, const int64_t *start, const int64_t *count,
                                       const fm_recipe_target *t, flashmem_error *err) {
     uint32_t rank = r->shape.rank, each = fm_dtype_bytes(t->dtype);
-    int64_t  in_start[FM_MAX_RANK], have[FM_MAX_RANK];
+    int64_t  in_start[FM_MAX_RANK] = { 0 }, have[FM_MAX_RANK] = { 0 };
     for (uint32_t a = 0; a < rank; a++) {
         bool repeated = r->inputs[0]->shape.dims[a] != r->shape.dims[a];
         in_start[a] = repeated ? 0 : start[a];
