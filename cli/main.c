@@ -47,8 +47,7 @@ static int print_command_help(const command *c) {
     return 0;
 }
 
-int main(int argc, char **argv) {
-    cli_start_ns = cli_now_ns();
+static int dispatch(int argc, char **argv) {
     if (argc < 2) return print_help(stderr), 2;
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) return print_help(stdout), 0;
     if (!strcmp(argv[1], "--version")) return puts("flashmem " FLASHMEM_VERSION), 0;
@@ -59,10 +58,16 @@ int main(int argc, char **argv) {
             if (!strcmp(argv[a], "--help") || !strcmp(argv[a], "-h")) return print_command_help(c);
         cli_options options;
         int code = cli_options_parse(&options, c->name, c->bit, c->argument != NULL, argc - 2, argv + 2);
-        code = code ? code : c->run(&options);
-        if (!fflush(stdout) && !ferror(stdout)) return code;
-        return cli_usage("standard output: %s", strerror(errno)), code ? code : 1;
+        return code ? code : c->run(&options);
     }
     cli_usage("unknown command '%s'; 'flashmem --help' lists them", argv[1]);
     return 2;
+}
+
+int main(int argc, char **argv) {
+    cli_start_ns = cli_now_ns();
+    int code = dispatch(argc, argv);
+    if (!fflush(stdout) && !ferror(stdout)) return code;
+    cli_usage("standard output: %s", strerror(errno));
+    return code ? code : 1;
 }

@@ -25,6 +25,7 @@ static const option_row rows[] = {
 #undef OPTION_ROW
 };
 #define ROW_COUNT (sizeof rows / sizeof *rows)
+_Static_assert(ROW_COUNT <= 64, "cli_options.given has a bit per row");
 
 static const option_row *find_row(const char *flag, size_t length) {
     if (length == 2 && !strncmp(flag, "-o", 2)) return find_row("--output", 8);
@@ -91,6 +92,7 @@ int cli_options_parse(cli_options *options, const char *command, int bit, bool w
             value = argv[i];
         }
         if (!store(options, row, value)) return 2;
+        options->given |= (uint64_t)1 << (row - rows);
     }
     if (wants_path && !options->path) return cli_usage("'%s' needs a file; see 'flashmem %s --help'", command, command), 2;
     for (size_t i = 0; i < ROW_COUNT; i++) {
@@ -99,6 +101,12 @@ int cli_options_parse(cli_options *options, const char *command, int bit, bool w
             return 2;
     }
     return cli_console_setup(options->log, options->quiet) ? 0 : 2;
+}
+
+bool cli_option_given(const cli_options *options, const void *field) {
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if ((const char *)options + rows[i].offset == (const char *)field) return options->given >> i & 1;
+    return false;
 }
 
 void cli_options_help(int bit) {

@@ -64,10 +64,13 @@ typedef struct cli_options {
     OPTION_LIST(OPTION_FIELD)
 #undef OPTION_FIELD
     const char *path; /* the one positional argument, or NULL */
+    uint64_t    given; /* bit per row of OPTION_LIST: on the command line, not from the environment */
 } cli_options;
 
 /* Parses argv after the command.  0 ok, 2 bad usage (message printed).  Environment fills what was not given. */
 int  cli_options_parse(cli_options *options, const char *command, int command_bit, bool wants_path, int argc, char **argv);
+/* Whether the option that fills this field was on the command line. */
+bool cli_option_given(const cli_options *options, const void *field);
 void cli_options_help(int command_bit);
 
 /* Values with units.  False: message printed.  Powers of 1000: K M G (KB MB GB); of 1024: KiB MiB GiB. */

@@ -182,7 +182,7 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
     if (stat(options->path, &st) || access(options->path, R_OK)) return cli_usage("%s: %s", options->path, strerror(errno)), 1;
     if (!S_ISREG(st.st_mode)) return cli_usage("%s: not a regular file", options->path), 1;
     if (cli_is_pack(options->path)) {
-        if (options->shapes.count || options->weights || options->layout)
+        if (options->shapes.count || cli_option_given(options, &options->weights) || options->layout)
             return cli_usage("--shape, --weights and --layout apply to a model; %s is a pack: compile it again", options->path), 2;
         snprintf(pack->path, sizeof pack->path, "%s", options->path);
         return 0;
