@@ -30,9 +30,14 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/ops/elementwise_select.c
     src/compile/ops/elementwise_unary.c
     src/compile/ops/fold_helpers.c
+    src/compile/ops/gather.c
+    src/compile/ops/gather_nd.c
     src/compile/ops/generate.c
     src/compile/ops/infer_helpers.c
     src/compile/ops/op.c
+    src/compile/ops/order.c
+    src/compile/ops/reduce.c
+    src/compile/ops/scatter.c
     src/compile/ops/slice.c
     src/compile/ops/view.c)
 list(APPEND FM_COMPILE_SOURCES

@@ -6,12 +6,13 @@
 #include "compile/ops/fold_helpers.h"
 #include "compile/ops/infer_helpers.h"
 
-/* Integer arithmetic wraps; narrower types wrap when stored. */
+/* Integer arithmetic wraps; narrower types wrap when stored.  In float16 lanes a truth is float (an input) or int16 (a
+ * comparison), so logic compares with 0 first. */
 typedef struct binary_row {
     const char *name;
     uint32_t    types;
     bool        to_bool;
-    bool        vector_safe; /* of the float expression */
+    bool        vector_safe; /* on floats, and on truths where it takes only those */
     bool        scalars;     /* a one-element float constant may be a kernel argument */
     const char *expression;  /* floats; $0, $1 */
     const char *int_expression, *unsigned_expression /* NULL: as int */;
@@ -70,9 +71,9 @@ UINT(less_equal, a <= b)
 #define ARITHMETIC(name, op, fn) \
     { name, NUMBER, false, true, true, "($0" op "$1)", "($0" op "$1)", NULL, d_##fn, i_##fn, NULL }
 #define COMPARE(name, op, fn) \
-    { name, NUMBER, true, false, true, "($0" op "$1)", "($0" op "$1)", NULL, d_##fn, i_##fn, u_##fn }
+    { name, NUMBER, true, true, true, "($0" op "$1)", "($0" op "$1)", NULL, d_##fn, i_##fn, u_##fn }
 #define LOGIC(name, expression, fn) \
-    { name, FM_TYPES_BOOL, true, false, false, NULL, expression, NULL, NULL, i_##fn, NULL }
+    { name, FM_TYPES_BOOL, true, true, false, NULL, expression, NULL, NULL, i_##fn, NULL }
 #define BITS(name, op, fn) \
     { name, FM_TYPES_INT, false, false, false, NULL, "($0" op "$1)", NULL, NULL, i_##fn, NULL }
 
@@ -85,14 +86,14 @@ static const binary_row rows[] = {
     { "Div", NUMBER, false, true, true, "($0/$1)", "($1==0?0:$1==-1?-$0:$0/$1)", "($1==0?0:$0/$1)", d_div, i_div, u_div },
     { "Min", NUMBER, false, true, false, "fm_min($0,$1)", "min($0,$1)", NULL, d_min, i_min, u_min },
     { "Max", NUMBER, false, true, false, "fm_max($0,$1)", "max($0,$1)", NULL, d_max, i_max, u_max },
-    { "Equal", FM_TYPES_ANY, true, false, true, "($0==$1)", "($0==$1)", NULL, d_equal, i_equal, NULL },
+    { "Equal", FM_TYPES_ANY, true, true, true, "($0==$1)", "($0==$1)", NULL, d_equal, i_equal, NULL },
     COMPARE("Greater", ">", greater),
     COMPARE("Less", "<", less),
     COMPARE("GreaterOrEqual", ">=", greater_equal),
     COMPARE("LessOrEqual", "<=", less_equal),
-    LOGIC("And", "($0&&$1)", and),
-    LOGIC("Or", "($0||$1)", or),
-    LOGIC("Xor", "(!$0!=!$1)", xor),
+    LOGIC("And", "(($0!=0)&&($1!=0))", and),
+    LOGIC("Or", "(($0!=0)||($1!=0))", or),
+    LOGIC("Xor", "(($0!=0)!=($1!=0))", xor),
     BITS("BitwiseAnd", "&", bit_and),
     BITS("BitwiseOr", "|", bit_or),
     BITS("BitwiseXor", "^", bit_xor),
@@ -224,7 +225,7 @@ bool fm_binary_rule(fm_graph *g, const fm_node *node, fm_elementwise_rule *out) 
         names[0] = fm_expression(g, text, names);
     }
     out->expression = names[0];
-    out->vector_safe = row->vector_safe && fm_dtype_is_float(node->inputs[0]->dtype);
+    out->vector_safe = row->vector_safe && (fm_dtype_is_float(node->inputs[0]->dtype) || row->types == FM_TYPES_BOOL);
     if (strcmp(row->name, "Mean") == 0) {
         names[1] = fm_rule_constant(g, out, 1.0f / (float)node->input_count);
         out->expression = fm_expression(g, "($0*$1)", names);

@@ -38,8 +38,10 @@ static flashmem_status fold_where(fm_graph *g, fm_node *node, flashmem_error *er
 
 static void rule_where(fm_graph *g, const fm_node *node, fm_elementwise_rule *out) {
     const char *names[3];
-    for (uint32_t i = 0; i < 3; i++) names[i] = fm_rule_operand(g, out, node->inputs[i], i > 0);
-    out->expression = fm_expression(g, "($0?$1:$2)", names);
+    bool        floats = fm_dtype_is_float(node->inputs[1]->dtype);
+    for (uint32_t i = 0; i < 3; i++) names[i] = fm_rule_operand(g, out, node->inputs[i], false);
+    out->expression = fm_expression(g, floats ? "select($2,$1,$0!=0)" : "($0?$1:$2)", names);
+    out->vector_safe = floats;
 }
 
 /* --- Clip --------------------------------------------------------------------------------------------------------- */

@@ -81,9 +81,9 @@ static const unary_row rows[] = {
     { "Neg", FLOATS | FM_TYPES_SIGNED, false, true, "(-$0)", "(-$0)", host_neg, int_neg, NULL, 0, NULL, 0 },
     { "Sign", FM_TYPES_NUMBER, false, true, "fm_sign($0)", "(($0>0)-($0<0))", host_sign, int_sign, NULL, 0, NULL, 0 },
     { "Relu", FLOATS | FM_TYPES_SIGNED, false, true, "fm_relu($0)", "($0<0?0:$0)", host_relu, int_relu, NULL, 0, NULL, 0 },
-    { "Not", FM_TYPES_BOOL, true, false, NULL, "(!$0)", NULL, int_not, NULL, 0, NULL, 0 },
+    { "Not", FM_TYPES_BOOL, true, true, NULL, "($0==0)", NULL, int_not, NULL, 0, NULL, 0 },
     { "BitwiseNot", FM_TYPES_INT, false, false, NULL, "(~$0)", NULL, int_bit_not, NULL, 0, NULL, 0 },
-    { "IsNaN", FLOATS, true, false, "isnan($0)", NULL, host_isnan, NULL, NULL, 0, NULL, 0 },
+    { "IsNaN", FLOATS, true, true, "isnan($0)", NULL, host_isnan, NULL, NULL, 0, NULL, 0 },
     { "IsInf", FLOATS, true, false, "(isinf($0)&&($0>0.0f?$2:$1)!=0.0f)", NULL, host_isinf, NULL, "detect_negative", 1,
       "detect_positive", 1 },
     { "LeakyRelu", FLOATS, false, true, "fm_leaky_relu($0,$1)", NULL, host_leaky_relu, NULL, "alpha", 0.01f, NULL, 0 },
@@ -180,7 +180,7 @@ bool fm_unary_rule(fm_graph *g, const fm_node *node, fm_elementwise_rule *out) {
     if (row->p_name) names[1] = fm_rule_constant(g, out, parameter(node, row->p_name, row->p));
     if (row->q_name) names[2] = fm_rule_constant(g, out, parameter(node, row->q_name, row->q));
     out->expression = fm_expression(g, text, names);
-    out->vector_safe = is_float && row->vector_safe;
+    out->vector_safe = row->vector_safe && (is_float || row->types == FM_TYPES_BOOL);
     return true;
 }
 

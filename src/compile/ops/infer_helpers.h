@@ -15,8 +15,8 @@
 #define FM_TYPES_ANY (FM_TYPES_NUMBER | FM_TYPES_BOOL)
 #define FM_TYPES_INDEX (FM_TYPE(I32) | FM_TYPE(I64))
 
-/* Dimensions and element counts stay below this everywhere (fm_op_infer checks inputs and outputs), so that rules may
- * add them without overflow. */
+/* No dimension, nor the product of any of a tensor's dimensions, is above this (fm_op_infer checks inputs and outputs),
+ * so that rules may add them without overflow. */
 #define FM_LARGEST_DIM ((int64_t)1 << 46)
 
 /* NULL when absent. */

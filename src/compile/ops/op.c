@@ -98,10 +98,12 @@ static flashmem_status check_size(const fm_node *node, const fm_tensor *t, flash
     if (t->shape.rank > FM_MAX_RANK)
         return fm_node_unsupported(err, node, "tensor '%s' has %u dims, at most %d are handled", t->name, t->shape.rank,
                                    FM_MAX_RANK);
-    int64_t count = fm_shape_count(&t->shape);
-    bool    fits = count >= 0 && count <= FM_LARGEST_DIM;
-    for (uint32_t i = 0; i < t->shape.rank; i++)
-        if (t->shape.dims[i] < 0 || t->shape.dims[i] > FM_LARGEST_DIM) fits = false;
+    int64_t product = 1; /* of the dims that are not 0, so that products of some of them are small too */
+    bool    fits = true;
+    for (uint32_t i = 0; i < t->shape.rank; i++) {
+        int64_t dim = t->shape.dims[i];
+        if (dim < 0 || __builtin_mul_overflow(product, dim ? dim : 1, &product) || product > FM_LARGEST_DIM) fits = false;
+    }
     if (fits) return FLASHMEM_OK;
     return fm_node_fail(err, node, "tensor '%s' would have shape %s, which no memory holds", t->name,
                         fm_shape_print(&t->shape, text, sizeof text));

@@ -23,3 +23,8 @@ FM_OP(Softmax) FM_OP(LogSoftmax) FM_OP(Attention)
 FM_OP(Dropout) FM_OP(Expand) FM_OP(Flatten) FM_OP(Identity) FM_OP(Reshape) FM_OP(Squeeze) FM_OP(Transpose)
 FM_OP(Unsqueeze) FM_OP(Slice) FM_OP(Split) FM_OP(Concat) FM_OP(Tile) FM_OP(Constant) FM_OP(ConstantOfShape)
 FM_OP(EyeLike) FM_OP(OneHot) FM_OP(Range) FM_OP(Shape) FM_OP(Size) FM_OP(Trilu)
+/* gather.c, gather_nd.c, scatter.c, reduce.c, order.c */
+FM_OP(Gather) FM_OP(GatherElements) FM_OP(GatherND) FM_OP(ScatterND) FM_OP(ScatterElements)
+FM_OP(ArgMax) FM_OP(ArgMin) FM_OP(ReduceL1) FM_OP(ReduceL2) FM_OP(ReduceLogSum) FM_OP(ReduceLogSumExp)
+FM_OP(ReduceMax) FM_OP(ReduceMean) FM_OP(ReduceMin) FM_OP(ReduceProd) FM_OP(ReduceSum) FM_OP(ReduceSumSquare)
+FM_OP(CumSum) FM_OP(NonZero) FM_OP(TopK)
