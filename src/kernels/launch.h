@@ -156,7 +156,8 @@ flashmem_status fm_emit_reduce(fm_emit *e, const fm_reduce_desc *d, flashmem_err
  * (float arguments) and coordinates i0..i7 (int64 coordinates of the output's axes, only if uses_coordinates).  All views
  * have the output's shape (broadcast strides).  The result is converted to the output's type (bool: != 0).  The
  * expression must also be valid on float16 vectors (use select(), not ?:, and the fm_* functions of math.clh) when
- * vector_safe; rows use that when every input is float32.  A strided copy or transpose is expression "a0". */
+ * vector_safe; rows use that when every operand is float32 or bool (a bool is then a float 0 or 1, a comparison a truth
+ * vector).  A strided copy or transpose is expression "a0" (any element type). */
 typedef struct fm_elementwise_desc {
     const char *name;
     const char *expression;

@@ -2,6 +2,16 @@ set(FM_KERNELS_CL
     src/kernels/math.clh
     src/kernels/views.clh
     src/kernels/elementwise.cl
+    src/kernels/norm.cl
+    src/kernels/softmax.cl
+    src/kernels/attention.cl
+    src/kernels/gather.cl
+    src/kernels/scatter.cl
+    src/kernels/pad.cl
+    src/kernels/cumsum.cl
+    src/kernels/reduce.cl
+    src/kernels/pool.cl
+    src/kernels/group_norm.cl
     src/kernels/epilogue.clh
     src/kernels/matmul_reference.cl
     src/kernels/matmul_cpu.cl
@@ -12,6 +22,16 @@ set(FM_KERNELS_SOURCES
     src/kernels/rows.c
     src/kernels/view_args.c
     src/kernels/elementwise.c
+    src/kernels/norm.c
+    src/kernels/softmax.c
+    src/kernels/attention.c
+    src/kernels/gather.c
+    src/kernels/scatter.c
+    src/kernels/pad.c
+    src/kernels/cumsum.c
+    src/kernels/reduce.c
+    src/kernels/pool.c
+    src/kernels/group_norm.c
     src/kernels/matmul.c
     src/kernels/matmul_implicit.c
     src/kernels/matmul_cpu.c

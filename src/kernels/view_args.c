@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MOST_ITEMS = 64, ITEM_NANOSECONDS = 4000 };
+enum { MOST_ITEMS = 64, ITEM_NANOSECONDS = 4000, MOST_ELEMENTS = 1 << 30 };
 
 flashmem_status fm_refuse(const fm_subject *s, const char *format, ...) {
     char    reason[400];
@@ -53,7 +53,7 @@ flashmem_status fm_check_operand(const fm_subject *s, const char *role, const fm
         return fm_refuse(s, "%s has %u axes, wanted %u", role, view->shape.rank, rank);
     int64_t count = fm_shape_count(&view->shape);
     if (count == 0) return fm_refuse(s, "%s is empty", role);
-    if (count < 0 || count > INT32_MAX) return fm_refuse(s, "%s has more than 2^31 elements", role);
+    if (count < 0 || count > MOST_ELEMENTS) return fm_refuse(s, "%s has more than 2^30 elements", role);
     return check_place(s, role, view);
 }
 
@@ -80,8 +80,46 @@ void fm_args_dims(fm_program_builder *b, const fm_shape *shape, uint32_t rank) {
     for (uint32_t i = 0; i < shape->rank; i++) fm_builder_arg_int(b, shape->dims[i]);
 }
 
-void fm_args_optional(fm_program_builder *b, const fm_view *view, const fm_view *stand_in) {
-    fm_builder_read(b, fm_view_present(view) ? view->value : stand_in->value);
+void fm_args_read(fm_program_builder *b, const fm_view *view, uint32_t rank) {
+    fm_builder_read(b, view->value);
+    fm_args_view(b, view, rank);
+}
+
+void fm_args_write(fm_program_builder *b, const fm_view *view, uint32_t rank) {
+    fm_builder_write(b, view->value);
+    fm_args_view(b, view, rank);
+}
+
+static fm_view left_aligned(const fm_view *view) {
+    fm_view result = *view;
+    for (uint32_t i = view->shape.rank; i < FM_MAX_RANK; i++) result.shape.dims[i] = 1;
+    result.shape.rank = FM_MAX_RANK;
+    return result;
+}
+
+void fm_args_read_left(fm_program_builder *b, const fm_view *view) {
+    fm_view left = left_aligned(view);
+    fm_args_read(b, &left, FM_MAX_RANK);
+}
+
+void fm_args_write_left(fm_program_builder *b, const fm_view *view) {
+    fm_view left = left_aligned(view);
+    fm_args_write(b, &left, FM_MAX_RANK);
+}
+
+void fm_args_dims_left(fm_program_builder *b, const fm_shape *shape) {
+    fm_view left = left_aligned(&(fm_view){ .shape = *shape });
+    fm_args_dims(b, &left.shape, FM_MAX_RANK);
+}
+
+void fm_args_read_optional(fm_program_builder *b, const fm_view *view, const fm_view *stand_in, uint32_t rank) {
+    fm_view none = { .value = stand_in->value };
+    fm_args_read(b, fm_view_present(view) ? view : &none, rank);
+}
+
+void fm_args_write_optional(fm_program_builder *b, const fm_view *view, const fm_view *stand_in, uint32_t rank) {
+    fm_view none = { .value = stand_in->value };
+    fm_args_write(b, fm_view_present(view) ? view : &none, rank);
 }
 
 int64_t fm_view_count(const fm_view *view) { return fm_shape_count(&view->shape); }
@@ -123,6 +161,11 @@ int64_t fm_cpu_items(int64_t count, double each) {
     int64_t wanted = items >= MOST_ITEMS ? MOST_ITEMS : (int64_t)items;
     if (wanted < 1) wanted = 1;
     return wanted < count ? wanted : count;
+}
+
+void fm_args_items(fm_emit *e, int64_t x, int64_t y, int64_t z) {
+    fm_builder_global(e->builder, x, y, z);
+    if (e->target.device & FM_DEVICE_CPU) fm_builder_local(e->builder, 1, 1, 1);
 }
 
 int64_t fm_item_run(const fm_emit *e, int64_t count, double each) {

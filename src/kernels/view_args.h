@@ -23,7 +23,7 @@ typedef struct fm_subject {
     flashmem_error *err;
 } fm_subject;
 
-/* UNSUPPORTED unless view has a dtype of the set, the rank, no axis of size 0, fewer than 2^31 elements, and element
+/* UNSUPPORTED unless view has a dtype of the set, the rank, no axis of size 0, at most 2^30 elements, and element
  * positions that an int holds; INTERNAL when it names no value or leaves the value's bytes. role: "x", "mask". */
 flashmem_status fm_check_operand(const fm_subject *s, const char *role, const fm_view *view, uint32_t dtypes,
                                  uint32_t rank);
@@ -39,8 +39,16 @@ static inline bool fm_view_present(const fm_view *view) { return view->value != 
  * size 1. */
 void fm_args_view(fm_program_builder *b, const fm_view *view, uint32_t rank);
 void fm_args_dims(fm_program_builder *b, const fm_shape *shape, uint32_t rank);
-/* READ view's buffer, or stand_in's when view is absent (kernels take a flag beside). */
-void fm_args_optional(fm_program_builder *b, const fm_view *view, const fm_view *stand_in);
+/* A buffer, READ or WRITE, then the view. */
+void fm_args_read(fm_program_builder *b, const fm_view *view, uint32_t rank);
+void fm_args_write(fm_program_builder *b, const fm_view *view, uint32_t rank);
+/* The same over FM_MAX_RANK axes with the missing ones behind instead of in front. */
+void fm_args_read_left(fm_program_builder *b, const fm_view *view);
+void fm_args_write_left(fm_program_builder *b, const fm_view *view);
+void fm_args_dims_left(fm_program_builder *b, const fm_shape *shape);
+/* The optional form gives stand_in's buffer and zeros where view is absent (kernels take a flag beside). */
+void fm_args_read_optional(fm_program_builder *b, const fm_view *view, const fm_view *stand_in, uint32_t rank);
+void fm_args_write_optional(fm_program_builder *b, const fm_view *view, const fm_view *stand_in, uint32_t rank);
 
 int64_t fm_view_count(const fm_view *view);
 /* Bytes that reading or writing the view touches: broadcast axes once; 0 when absent. */
@@ -57,6 +65,8 @@ const char *fm_move_type(flashmem_dtype dtype);
 /* Work-items for count equal pieces of `each` nanoseconds on a CPU device: as few as keep an item above the cost of its
  * start, at most 64. 1 <= result <= count. */
 int64_t fm_cpu_items(int64_t count, double each);
+/* The step's sizes; on CPU devices every item is a work-group of its own, for which the kernel is compiled once. */
+void fm_args_items(fm_emit *e, int64_t x, int64_t y, int64_t z);
 /* Elements per work-item so that count of them make fm_cpu_items items on CPU devices, and 1 elsewhere. */
 int64_t fm_item_run(const fm_emit *e, int64_t count, double each);
 

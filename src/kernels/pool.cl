@@ -1,0 +1,72 @@
+/* Maximum and average pooling: x [N, C, H, W], out [N, C, OH, OW] by strides.  Window positions outside x are never
+ * maxima; an average divides by the positions inside x or, with whole_area, inside the padded x (bottom, right: its
+ * padding there).  A work-item computes `run` outputs in the order of its kernel. */
+#include "math.clh"
+#include "views.clh"
+
+#define POOL_PARAMETERS                                                                                              \
+    __global const float *x, FM_VIEW4(x), __global float *out, FM_VIEW4(o), int N, int C, int H, int W, int OH, int OW, \
+        int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int dilation_w, int top, int left,   \
+        int bottom, int right, int average, int whole_area, int run
+
+/* Window indices from first to end - 1 are those whose position start + i * dilation lies in 0..size - 1. */
+static inline int window_first(int start, int dilation) { return start < 0 ? (dilation - 1 - start) / dilation : 0; }
+static inline int window_end(int start, int dilation, int kernel, int size) {
+    return start >= size ? 0 : min(kernel, (size - start + dilation - 1) / dilation);
+}
+
+/* The window of output (oh, ow): rows i0..i1, columns j0..j1, and the factor of an average. */
+#define WINDOW(oh, ow)                                                                                               \
+    int   y0 = (oh) * stride_h - top, z0 = (ow) * stride_w - left;                                                   \
+    int   i0 = window_first(y0, dilation_h), i1 = window_end(y0, dilation_h, kernel_h, H);                           \
+    int   j0 = window_first(z0, dilation_w), j1 = window_end(z0, dilation_w, kernel_w, W);                           \
+    int   area = whole_area ? window_end(y0, dilation_h, kernel_h, H + bottom) *                                     \
+                                window_end(z0, dilation_w, kernel_w, W + right)                                      \
+                            : max(i1 - i0, 0) * max(j1 - j0, 0);                                                     \
+    float factor = 1.0f / max(area, 1);
+
+/* Any strides; outputs in the order n, c, oh, ow. */
+__kernel void pool(POOL_PARAMETERS) {
+    int count = N * C * OH * OW, first = (int)get_global_id(0) * run, end = first + min(run, count - first);
+    for (int at = first; at < end; at++) {
+        int ow = at % OW, oh = at / OW % OH, c = at / OW / OH % C, n = at / OW / OH / C;
+        int from = x_offset + n * x_s0 + c * x_s1;
+        WINDOW(oh, ow)
+        float result = average ? 0.0f : -INFINITY;
+        for (int i = i0; i < i1; i++)
+            for (int j = j0; j < j1; j++) {
+                float v = x[from + (y0 + i * dilation_h) * x_s2 + (z0 + j * dilation_w) * x_s3];
+                result = average ? result + v : fm_max(result, v);
+            }
+        out[o_offset + n * o_s0 + c * o_s1 + oh * o_s2 + ow * o_s3] = average ? result * factor : result;
+    }
+}
+
+/* Channels contiguous in x and out: 16 of them at a time; outputs in the order n, oh, ow, each with all channels. */
+__kernel void pool_channels(POOL_PARAMETERS) {
+    int count = N * OH * OW, first = (int)get_global_id(0) * run, end = first + min(run, count - first);
+    for (int at = first; at < end; at++) {
+        int ow = at % OW, oh = at / OW % OH, n = at / OW / OH, c = 0;
+        WINDOW(oh, ow)
+        __global const float *from = x + x_offset + n * x_s0;
+        __global float       *to = out + o_offset + n * o_s0 + oh * o_s2 + ow * o_s3;
+        for (; c + 16 <= C; c += 16) {
+            float16 result = average ? 0.0f : -INFINITY;
+            for (int i = i0; i < i1; i++)
+                for (int j = j0; j < j1; j++) {
+                    float16 v = vload16(0, from + (y0 + i * dilation_h) * x_s2 + (z0 + j * dilation_w) * x_s3 + c);
+                    result = average ? result + v : fm_max(result, v);
+                }
+            vstore16(average ? result * factor : result, 0, to + c);
+        }
+        for (; c < C; c++) {
+            float result = average ? 0.0f : -INFINITY;
+            for (int i = i0; i < i1; i++)
+                for (int j = j0; j < j1; j++) {
+                    float v = from[(y0 + i * dilation_h) * x_s2 + (z0 + j * dilation_w) * x_s3 + c];
+                    result = average ? result + v : fm_max(result, v);
+                }
+            to[c] = average ? result * factor : result;
+        }
+    }
+}
