@@ -36,7 +36,9 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/ops/infer_helpers.c
     src/compile/ops/op.c
     src/compile/ops/order.c
+    src/compile/ops/rearrange.c
     src/compile/ops/reduce.c
+    src/compile/ops/resize.c
     src/compile/ops/scatter.c
     src/compile/ops/slice.c
     src/compile/ops/view.c)

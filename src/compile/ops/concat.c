@@ -23,8 +23,8 @@ static flashmem_status infer_concat(fm_graph *g, fm_node *node, flashmem_error *
         bool fits = t->shape.rank == shape.rank;
         for (uint32_t k = 0; fits && k < shape.rank; k++) fits = k == axis || t->shape.dims[k] == shape.dims[k];
         if (!fits)
-            return fm_node_fail(err, node, "tensor '%s' of shape %s does not fit '%s' of shape %s along axis %u", t->name,
-                                fm_shape_print(&t->shape, a, sizeof a), first->name,
+            return fm_node_fail(err, node, "tensor '%s' of shape %s does not fit '%s' of shape %s along axis %u",
+                                t->name, fm_shape_print(&t->shape, a, sizeof a), first->name,
                                 fm_shape_print(&first->shape, b, sizeof b), axis);
         if (__builtin_add_overflow(shape.dims[axis], t->shape.dims[axis], &shape.dims[axis]))
             return fm_node_fail(err, node, "axis %u is too long", axis);
@@ -70,7 +70,8 @@ static flashmem_status repeats_of(const fm_node *node, int64_t *repeats, flashme
     uint32_t         count = 0;
     FM_TRY(fm_infer_values(node, 1, repeats, FM_MAX_RANK, &count, err));
     if (count != x->shape.rank)
-        return fm_node_fail(err, node, "%u repeats, expected %u as tensor '%s' has dims", count, x->shape.rank, x->name);
+        return fm_node_fail(err, node, "%u repeats, expected %u as tensor '%s' has dims", count, x->shape.rank,
+                            x->name);
     for (uint32_t i = 0; i < count; i++)
         if (repeats[i] < 0) return fm_node_fail(err, node, "repeat %u is %" PRId64, i, repeats[i]);
     return FLASHMEM_OK;
@@ -140,6 +141,6 @@ static flashmem_status lower_tile(fm_lower *l, fm_node *node, flashmem_error *er
     return fm_view_lower_done(l, node->name, out, &target, err);
 }
 
-const fm_op fm_op_Concat = { "Concat", "", 4, 1, UINT32_MAX, 1, 1, FM_OP_MOVEMENT, infer_concat, fold_concat, false,
-                             lower_concat };
+const fm_op fm_op_Concat = { "Concat",       "",           4,           1,     UINT32_MAX,  1, 1,
+                             FM_OP_MOVEMENT, infer_concat, fold_concat, false, lower_concat };
 const fm_op fm_op_Tile = { "Tile", "", 6, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_tile, fold_tile, false, lower_tile };

@@ -59,8 +59,9 @@ static flashmem_status emit(fm_lower *l, fm_elementwise_desc *d, const fm_view *
 
 flashmem_status fm_elementwise_emit(fm_lower *l, const char *name, const char *expression, const fm_view *inputs,
                                     uint32_t count, const fm_view *out, bool uses_coordinates, flashmem_error *err) {
-    fm_elementwise_desc d = { .name = name, .expression = expression, .uses_coordinates = uses_coordinates,
-                              .input_count = count, .out = *out };
+    fm_elementwise_desc d = {
+        .name = name, .expression = expression, .uses_coordinates = uses_coordinates, .input_count = count, .out = *out
+    };
     return emit(l, &d, inputs, err);
 }
 
@@ -69,8 +70,11 @@ flashmem_status fm_elementwise_lower(fm_lower *l, fm_node *node, flashmem_error 
     fm_tensor          *out = node->outputs[0];
     if (!fm_elementwise_rule_of(l->graph, node, &rule))
         return fm_node_unsupported(err, node, "no elementwise expression for its inputs");
-    fm_elementwise_desc d = { .name = node->name, .expression = rule.expression, .vector_safe = rule.vector_safe,
-                              .uses_coordinates = rule.uses_coordinates, .input_count = rule.input_count,
+    fm_elementwise_desc d = { .name = node->name,
+                              .expression = rule.expression,
+                              .vector_safe = rule.vector_safe,
+                              .uses_coordinates = rule.uses_coordinates,
+                              .input_count = rule.input_count,
                               .constant_count = rule.constant_count };
     fm_view             views[FM_ELEMENTWISE_INPUTS];
     const fm_view      *like = NULL;

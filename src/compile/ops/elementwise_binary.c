@@ -21,9 +21,12 @@ typedef struct binary_row {
     uint64_t (*of_unsigned)(uint64_t a, uint64_t b); /* uint64, where it differs from int64 */
 } binary_row;
 
-#define DOUBLE(name, result) static double d_##name(double a, double b) { return (result); }
-#define INT(name, result) static int64_t i_##name(int64_t a, int64_t b) { return (result); }
-#define UINT(name, result) static uint64_t u_##name(uint64_t a, uint64_t b) { return (result); }
+#define DOUBLE(name, result) \
+    static double d_##name(double a, double b) { return (result); }
+#define INT(name, result) \
+    static int64_t i_##name(int64_t a, int64_t b) { return (result); }
+#define UINT(name, result) \
+    static uint64_t u_##name(uint64_t a, uint64_t b) { return (result); }
 DOUBLE(add, a + b)
 DOUBLE(sub, a - b)
 DOUBLE(mul, a *b)
@@ -38,7 +41,7 @@ DOUBLE(less_equal, a <= b)
 DOUBLE(prelu, a < 0 ? a * b : a)
 INT(add, (int64_t)((uint64_t)a + (uint64_t)b))
 INT(sub, (int64_t)((uint64_t)a - (uint64_t)b))
-INT(mul, (int64_t)((uint64_t)a * (uint64_t)b))
+INT(mul, (int64_t)((uint64_t)a *(uint64_t)b))
 INT(div, b == 0 ? 0 : b == -1 ? (int64_t)(0 - (uint64_t)a) : a / b)
 INT(min, a < b ? a : b)
 INT(max, a > b ? a : b)
@@ -47,7 +50,7 @@ INT(greater, a > b)
 INT(less, a < b)
 INT(greater_equal, a >= b)
 INT(less_equal, a <= b)
-INT(and, a && b)
+INT(and, a &&b)
 INT(or, a || b)
 INT(xor, !a != !b)
 INT(bit_and, a &b)
@@ -56,8 +59,8 @@ INT(bit_xor, a ^ b)
 INT(prelu, a < 0 ? (int64_t)((uint64_t)a * (uint64_t)b) : a)
 INT(fmod, b == 0 || b == -1 ? 0 : a % b)
 INT(mod, b == 0 || b == -1 ? 0 : a % b + ((a % b != 0 && (a % b < 0) != (b < 0)) ? b : 0))
-INT(shift_left, b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a << b))
-INT(shift_right, b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a >> b))
+INT(shift_left, b<0 || b> 63 ? 0 : (int64_t)((uint64_t)a << b))
+INT(shift_right, b<0 || b> 63 ? 0 : (int64_t)((uint64_t)a >> b))
 UINT(div, b ? a / b : 0)
 UINT(mod, b ? a % b : 0)
 UINT(min, a < b ? a : b)
@@ -83,7 +86,8 @@ static const binary_row rows[] = {
     ARITHMETIC("Mean", "+", add), /* divided by the count at the end */
     ARITHMETIC("Sub", "-", sub),
     ARITHMETIC("Mul", "*", mul),
-    { "Div", NUMBER, false, true, true, "($0/$1)", "($1==0?0:$1==-1?-$0:$0/$1)", "($1==0?0:$0/$1)", d_div, i_div, u_div },
+    { "Div", NUMBER, false, true, true, "($0/$1)", "($1==0?0:$1==-1?-$0:$0/$1)", "($1==0?0:$0/$1)", d_div, i_div,
+      u_div },
     { "Min", NUMBER, false, true, false, "fm_min($0,$1)", "min($0,$1)", NULL, d_min, i_min, u_min },
     { "Max", NUMBER, false, true, false, "fm_max($0,$1)", "max($0,$1)", NULL, d_max, i_max, u_max },
     { "Equal", FM_TYPES_ANY, true, true, true, "($0==$1)", "($0==$1)", NULL, d_equal, i_equal, NULL },
@@ -97,13 +101,15 @@ static const binary_row rows[] = {
     BITS("BitwiseAnd", "&", bit_and),
     BITS("BitwiseOr", "|", bit_or),
     BITS("BitwiseXor", "^", bit_xor),
-    { "PRelu", FM_TYPES_FLOAT | FM_TYPES_INT, false, true, false, "(fm_relu($0)-fm_relu(-$0)*$1)", "($0<0?$0*$1:$0)", NULL,
-      d_prelu, i_prelu, NULL },
+    { "PRelu", FM_TYPES_FLOAT | FM_TYPES_INT, false, true, false, "(fm_relu($0)-fm_relu(-$0)*$1)", "($0<0?$0*$1:$0)",
+      NULL, d_prelu, i_prelu, NULL },
     { "Mod", NUMBER, false, false, false, NULL, "(($1==0||$1==-1)?0:$0%$1+(($0%$1!=0&&($0%$1<0)!=($1<0))?$1:0))",
       "($1==0?0:$0%$1)", NULL, i_mod, u_mod },
 };
-static const binary_row fmod_row = { "Mod", NUMBER, false, false, false, "fmod($0,$1)", "(($1==0||$1==-1)?0:$0%$1)",
-                                     "($1==0?0:$0%$1)", fmod, i_fmod, u_mod };
+static const binary_row fmod_row = {
+    "Mod", NUMBER, false, false, false, "fmod($0,$1)", "(($1==0||$1==-1)?0:$0%$1)", "($1==0?0:$0%$1)",
+    fmod,  i_fmod, u_mod
+};
 static const binary_row shift_rows[2] = {
     { "BitShift", FM_TYPES_UNSIGNED, false, false, false, NULL, "($0<<$1)", NULL, NULL, i_shift_left, NULL },
     { "BitShift", FM_TYPES_UNSIGNED, false, false, false, NULL, "($0>>$1)", NULL, NULL, i_shift_right, NULL },
@@ -152,8 +158,10 @@ static flashmem_status fold_recipe(fm_graph *g, fm_node *node, flashmem_error *e
     if (!fm_dtype_is_float(out->dtype) || (!sum && !product)) return FLASHMEM_OK;
     if (!fm_shape_equal(&a->shape, &out->shape)) a = node->inputs[1], b = node->inputs[0];
     if (!fm_shape_equal(&a->shape, &out->shape) || !fm_fold_tensor_fits(b)) return FLASHMEM_OK;
-    return fm_fold_recipe(g, out, sum ? fm_recipe_add(g->arena, a->constant, b->constant)
-                                      : fm_recipe_scale(g->arena, a->constant, b->constant), err);
+    return fm_fold_recipe(g, out,
+                          sum ? fm_recipe_add(g->arena, a->constant, b->constant)
+                              : fm_recipe_scale(g->arena, a->constant, b->constant),
+                          err);
 }
 
 static void apply(const binary_row *row, const fm_array *a, const fm_array *b, const fm_array *out) {
@@ -188,7 +196,7 @@ static flashmem_status fold(fm_graph *g, fm_node *node, flashmem_error *err) {
         fm_array b;
         fm_shape shape;
         FM_TRY(fm_fold_load(g, node->inputs[i], &b, err));
-        bool whole = fm_shape_broadcast(&so_far.shape, &b.shape, &shape);
+        bool     whole = fm_shape_broadcast(&so_far.shape, &b.shape, &shape);
         fm_array next = fm_fold_new(g, out->dtype, whole ? &shape : &out->shape);
         apply(row, &so_far, &b, &next);
         so_far = next;
@@ -276,7 +284,7 @@ static flashmem_status lower(fm_lower *l, fm_node *node, flashmem_error *err) {
     return fm_elementwise_lower(l, node, err);
 }
 
-#define NARY(id, opset, least, most)                                                                              \
+#define NARY(id, opset, least, most) \
     const fm_op fm_op_##id = { #id, "", opset, least, most, 1, 1, FM_OP_ELEMENTWISE, infer, fold, false, lower };
 NARY(Add, 7, 2, 2)
 NARY(Sub, 7, 2, 2)

@@ -145,8 +145,7 @@ static flashmem_status fold_pow(fm_graph *g, fm_node *node, flashmem_error *err)
     for (; !w.done; fm_walk_next(&w), i++) {
         if (integers)
             fm_array_set_int(&y, i, int_power(fm_array_int(&a, w.offsets[0]), fm_array_int(&b, w.offsets[1])));
-        else
-            fm_array_set_double(&y, i, pow(fm_array_double(&a, w.offsets[0]), fm_array_double(&b, w.offsets[1])));
+        else fm_array_set_double(&y, i, pow(fm_array_double(&a, w.offsets[0]), fm_array_double(&b, w.offsets[1])));
     }
     fm_fold_store(g, out, &y);
     return FLASHMEM_OK;
@@ -158,8 +157,12 @@ static void rule_pow(fm_graph *g, const fm_node *node, fm_elementwise_rule *out)
         double      exponent;
         bool        floats_only;
         const char *text;
-    } powers[] = { { 1, false, "$0" },          { 2, false, "($0*$0)" },       { 3, false, "($0*$0*$0)" },
-                   { 4, false, "($0*$0*$0*$0)" }, { 0.5, true, "sqrt($0)" }, { -1, true, "(1.0f/$0)" },
+    } powers[] = { { 1, false, "$0" },
+                   { 2, false, "($0*$0)" },
+                   { 3, false, "($0*$0*$0)" },
+                   { 4, false, "($0*$0*$0*$0)" },
+                   { 0.5, true, "sqrt($0)" },
+                   { -1, true, "(1.0f/$0)" },
                    { -0.5, true, "(1.0f/sqrt($0))" } };
     fm_tensor  *a = node->inputs[0], *b = node->inputs[1];
     bool        is_float = fm_dtype_is_float(a->dtype);
@@ -236,15 +239,18 @@ static flashmem_status lower_cast(fm_lower *l, fm_node *node, flashmem_error *er
 
 /* --- all ---------------------------------------------------------------------------------------------------------- */
 
-const fm_op fm_op_Where = { "Where", "", 9, 3, 3, 1, 1, FM_OP_ELEMENTWISE, infer_where, fold_where, false,
-                            fm_elementwise_lower };
-const fm_op fm_op_Clip = { "Clip", "", 6, 1, 3, 1, 1, FM_OP_ELEMENTWISE, infer_clip, fold_clip, false,
-                           fm_elementwise_lower };
-const fm_op fm_op_Pow = { "Pow", "", 7, 2, 2, 1, 1, FM_OP_ELEMENTWISE, infer_pow, fold_pow, false,
-                          fm_elementwise_lower };
+const fm_op fm_op_Where = { "Where",     "",         9,     3,
+                            3,           1,          1,     FM_OP_ELEMENTWISE,
+                            infer_where, fold_where, false, fm_elementwise_lower };
+const fm_op fm_op_Clip = { "Clip",     "",        6,     1,
+                           3,          1,         1,     FM_OP_ELEMENTWISE,
+                           infer_clip, fold_clip, false, fm_elementwise_lower };
+const fm_op fm_op_Pow = {
+    "Pow", "", 7, 2, 2, 1, 1, FM_OP_ELEMENTWISE, infer_pow, fold_pow, false, fm_elementwise_lower
+};
 const fm_op fm_op_Cast = { "Cast", "", 6, 1, 1, 1, 1, FM_OP_ELEMENTWISE, infer_cast, fold_cast, false, lower_cast };
-const fm_op fm_op_CastLike = { "CastLike", "", 15, 2, 2, 1, 1, FM_OP_ELEMENTWISE, infer_cast_like, fold_cast, true,
-                               lower_cast };
+const fm_op fm_op_CastLike = { "CastLike",      "",        15,   2,         2, 1, 1, FM_OP_ELEMENTWISE,
+                               infer_cast_like, fold_cast, true, lower_cast };
 
 bool fm_select_rule(fm_graph *g, const fm_node *node, fm_elementwise_rule *out) {
     if (node->op == &fm_op_Where) rule_where(g, node, out);

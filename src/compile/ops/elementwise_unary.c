@@ -21,10 +21,10 @@ typedef struct unary_row {
     float       q;
 } unary_row;
 
-#define HOST(name, result)                                                   \
-    static double host_##name(double x, double p, double q) {                \
-        (void)p, (void)q;                                                    \
-        return (result);                                                     \
+#define HOST(name, result)                                    \
+    static double host_##name(double x, double p, double q) { \
+        (void)p, (void)q;                                     \
+        return (result);                                      \
     }
 HOST(abs, fabs(x))
 HOST(neg, -x)
@@ -32,11 +32,11 @@ HOST(sign, x > 0 ? 1.0 : x < 0 ? -1.0 : x)
 HOST(relu, x < 0 ? 0.0 : x)
 HOST(leaky_relu, x < 0 ? x * p : x)
 HOST(elu, x < 0 ? p * expm1(x) : x)
-HOST(selu, q * (x <= 0 ? p * expm1(x) : x))
+HOST(selu, q *(x <= 0 ? p * expm1(x) : x))
 HOST(celu, x < 0 ? p * expm1(x / p) : x)
 HOST(thresholded_relu, x <= p ? 0.0 : x)
 HOST(sigmoid, 1.0 / (1.0 + exp(-x)))
-HOST(hard_sigmoid, x * p + q < 0 ? 0.0 : x * p + q > 1 ? 1.0 : x * p + q)
+HOST(hard_sigmoid, x *p + q < 0 ? 0.0 : x * p + q > 1 ? 1.0 : x * p + q)
 HOST(hard_swish, x *host_hard_sigmoid(x, 1.0 / 6.0, 0.5))
 HOST(tanh, tanh(x))
 HOST(erf, erf(x))
@@ -75,12 +75,14 @@ static int64_t int_not(int64_t x) { return !x; }
 static int64_t int_bit_not(int64_t x) { return ~x; }
 
 #define FLOATS FM_TYPES_FLOAT
-#define SIMPLE(name, expression, host) { name, FLOATS, false, true, expression, NULL, host, NULL, NULL, 0, NULL, 0 }
+#define SIMPLE(name, expression, host) \
+    { name, FLOATS, false, true, expression, NULL, host, NULL, NULL, 0, NULL, 0 }
 static const unary_row rows[] = {
     { "Abs", FM_TYPES_NUMBER, false, true, "fm_abs($0)", "($0<0?-$0:$0)", host_abs, int_abs, NULL, 0, NULL, 0 },
     { "Neg", FLOATS | FM_TYPES_SIGNED, false, true, "(-$0)", "(-$0)", host_neg, int_neg, NULL, 0, NULL, 0 },
     { "Sign", FM_TYPES_NUMBER, false, true, "fm_sign($0)", "(($0>0)-($0<0))", host_sign, int_sign, NULL, 0, NULL, 0 },
-    { "Relu", FLOATS | FM_TYPES_SIGNED, false, true, "fm_relu($0)", "($0<0?0:$0)", host_relu, int_relu, NULL, 0, NULL, 0 },
+    { "Relu", FLOATS | FM_TYPES_SIGNED, false, true, "fm_relu($0)", "($0<0?0:$0)", host_relu, int_relu, NULL, 0, NULL,
+      0 },
     { "Not", FM_TYPES_BOOL, true, true, NULL, "($0==0)", NULL, int_not, NULL, 0, NULL, 0 },
     { "BitwiseNot", FM_TYPES_INT, false, false, NULL, "(~$0)", NULL, int_bit_not, NULL, 0, NULL, 0 },
     { "IsNaN", FLOATS, true, true, "isnan($0)", NULL, host_isnan, NULL, NULL, 0, NULL, 0 },
@@ -184,9 +186,10 @@ bool fm_unary_rule(fm_graph *g, const fm_node *node, fm_elementwise_rule *out) {
     return true;
 }
 
-#define UNARY(id, opset)                                                                                       \
-    const fm_op fm_op_##id = { #id, "", opset, 1, 1, 1, 1, FM_OP_ELEMENTWISE, infer, fold, false,              \
-                               fm_elementwise_lower };
+#define UNARY(id, opset)                                                                        \
+    const fm_op fm_op_##id = {                                                                  \
+        #id, "", opset, 1, 1, 1, 1, FM_OP_ELEMENTWISE, infer, fold, false, fm_elementwise_lower \
+    };
 UNARY(Abs, 6)
 UNARY(Neg, 6)
 UNARY(Sign, 9)

@@ -96,9 +96,7 @@ void fm_array_set_double(const fm_array *a, int64_t i, double value) {
     case FLASHMEM_F32: ((float *)a->data)[i] = (float)value; break;
     case FLASHMEM_F64: ((double *)a->data)[i] = value; break;
     case FLASHMEM_F16:
-    case FLASHMEM_BF16:
-        fm_convert((uint16_t *)a->data + i, a->dtype, &value, FLASHMEM_F64, 1);
-        break;
+    case FLASHMEM_BF16: fm_convert((uint16_t *)a->data + i, a->dtype, &value, FLASHMEM_F64, 1); break;
     case FLASHMEM_BOOL: ((uint8_t *)a->data)[i] = value != 0; break;
     default: fm_array_set_int(a, i, int_of_double(value));
     }

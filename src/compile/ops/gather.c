@@ -12,8 +12,8 @@ enum { SMALLEST_ROW_TABLE = 64 << 10 };
 
 static flashmem_status check_range(const fm_node *node, int64_t index, int64_t dim, flashmem_error *err) {
     if (index >= -dim && index < dim) return FLASHMEM_OK;
-    return fm_node_fail(err, node, "index %" PRId64 " in tensor '%s' is outside tensor '%s' (axis of %" PRId64 ")", index,
-                        node->inputs[1]->name, node->inputs[0]->name, dim);
+    return fm_node_fail(err, node, "index %" PRId64 " in tensor '%s' is outside tensor '%s' (axis of %" PRId64 ")",
+                        index, node->inputs[1]->name, node->inputs[0]->name, dim);
 }
 
 /* [O, A, I]: the axes before, at and behind `axis`. */
@@ -193,8 +193,8 @@ static flashmem_status infer_elements(fm_graph *g, fm_node *node, flashmem_error
     FM_TRY(fm_infer_rank(node, 1, data->shape.rank, err));
     for (uint32_t i = 0; i < data->shape.rank; i++)
         if (i != axis && indices->shape.dims[i] > data->shape.dims[i])
-            return fm_node_fail(err, node, "tensor '%s' of shape %s reaches beyond tensor '%s' of shape %s", indices->name,
-                                fm_shape_print(&indices->shape, a, sizeof a), data->name,
+            return fm_node_fail(err, node, "tensor '%s' of shape %s reaches beyond tensor '%s' of shape %s",
+                                indices->name, fm_shape_print(&indices->shape, a, sizeof a), data->name,
                                 fm_shape_print(&data->shape, b, sizeof b));
     fm_infer_output(node, 0, data->dtype, &indices->shape);
     return FLASHMEM_OK;
@@ -233,6 +233,9 @@ static flashmem_status lower_elements(fm_lower *l, fm_node *node, flashmem_error
     return fm_emit_gather_elements(&l->emit, &d, err);
 }
 
-const fm_op fm_op_Gather = { "Gather", "", 1, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_gather, fold_gather, false, lower_gather };
-const fm_op fm_op_GatherElements = { "GatherElements", "", 11, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_elements, fold_elements,
-                                     false, lower_elements };
+const fm_op fm_op_Gather = {
+    "Gather", "", 1, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_gather, fold_gather, false, lower_gather
+};
+const fm_op fm_op_GatherElements = {
+    "GatherElements", "", 11, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_elements, fold_elements, false, lower_elements
+};

@@ -17,8 +17,9 @@ static flashmem_status tuple_of(const fm_node *node, uint32_t *batch, uint32_t *
     if (b < 0 || b >= least) return fm_node_fail(err, node, "batch_dims is %" PRId64 ", expected below %u", b, least);
     int64_t q = indices->shape.dims[indices->shape.rank - 1];
     if (q < 1 || q > (int64_t)data->shape.rank - b)
-        return fm_node_fail(err, node, "tensor '%s' has tuples of %" PRId64 "; tensor '%s' has %u dims behind %" PRId64
-                            " batch dims", indices->name, q, data->name, data->shape.rank - (uint32_t)b, b);
+        return fm_node_fail(
+            err, node, "tensor '%s' has tuples of %" PRId64 "; tensor '%s' has %u dims behind %" PRId64 " batch dims",
+            indices->name, q, data->name, data->shape.rank - (uint32_t)b, b);
     for (uint32_t i = 0; i < b; i++)
         if (data->shape.dims[i] != indices->shape.dims[i])
             return fm_node_fail(err, node, "batch axis %u: %" PRId64 " in tensor '%s', %" PRId64 " in '%s'", i,
@@ -65,8 +66,9 @@ static flashmem_status offsets_of(fm_graph *g, const fm_node *node, const int64_
         for (uint32_t i = 0; i < depth; i++) {
             int64_t index = fm_array_int(&raw, n * depth + i), dim = data->shape.dims[batch + i];
             if (index < -dim || index >= dim)
-                return fm_node_fail(err, node, "index %" PRId64 " in tensor '%s' is outside axis %u of tensor '%s' (%" PRId64
-                                    ")", index, indices->name, batch + i, data->name, dim);
+                return fm_node_fail(err, node,
+                                    "index %" PRId64 " in tensor '%s' is outside axis %u of tensor '%s' (%" PRId64 ")",
+                                    index, indices->name, batch + i, data->name, dim);
             offset += (index < 0 ? index + dim : index) * strides[batch + i];
         }
         fm_array_set_int(out, n, offset);
@@ -119,7 +121,8 @@ static flashmem_status lower_as_view(fm_lower *l, fm_node *node, const fm_view *
     if (!*done) return FLASHMEM_OK;
     view.offset += fm_array_int(&offsets, 0);
     view.shape = out->shape;
-    for (uint32_t i = batch + depth, to = offsets.shape.rank; i < data->shape.rank; i++, to++) view.strides[to] = data->strides[i];
+    for (uint32_t i = batch + depth, to = offsets.shape.rank; i < data->shape.rank; i++, to++)
+        view.strides[to] = data->strides[i];
     fm_lower_alias(l, out, &view);
     return FLASHMEM_OK;
 }

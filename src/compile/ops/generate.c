@@ -156,7 +156,8 @@ static flashmem_status fold_range(fm_graph *g, fm_node *node, flashmem_error *er
         if (fm_dtype_is_float(y.dtype))
             fm_array_set_double(&y, i, fm_array_double(&start, 0) + (double)i * fm_array_double(&step, 0));
         else
-            fm_array_set_int(&y, i, (int64_t)((uint64_t)fm_array_int(&start, 0) + (uint64_t)i * (uint64_t)fm_array_int(&step, 0)));
+            fm_array_set_int(
+                &y, i, (int64_t)((uint64_t)fm_array_int(&start, 0) + (uint64_t)i * (uint64_t)fm_array_int(&step, 0)));
     }
     fm_fold_store(g, out, &y);
     return FLASHMEM_OK;
@@ -164,8 +165,8 @@ static flashmem_status fold_range(fm_graph *g, fm_node *node, flashmem_error *er
 
 /* Only ranges too long to fold come here. */
 static flashmem_status lower_range(fm_lower *l, fm_node *node, flashmem_error *err) {
-    fm_view    in[2], out = fm_lower_output(l, node->outputs[0], NULL);
-    fm_shape   one = { .rank = 1, .dims = { 1 } };
+    fm_view  in[2], out = fm_lower_output(l, node->outputs[0], NULL);
+    fm_shape one = { .rank = 1, .dims = { 1 } };
     for (uint32_t i = 0; i < 2; i++) {
         fm_view view;
         FM_TRY(fm_lower_view(l, node->inputs[2 * i], &view, err));
@@ -327,10 +328,12 @@ static flashmem_status lower_one_hot(fm_lower *l, fm_node *node, flashmem_error 
 const fm_op fm_op_Constant = { "Constant", "", 1, 0, 0, 1, 1, FM_OP_VIEW, infer_constant, fold_constant, false, NULL };
 const fm_op fm_op_Shape = { "Shape", "", 1, 1, 1, 1, 1, FM_OP_VIEW, infer_shape, fold_shape, true, NULL };
 const fm_op fm_op_Size = { "Size", "", 1, 1, 1, 1, 1, FM_OP_VIEW, infer_size, fold_size, true, NULL };
-const fm_op fm_op_ConstantOfShape = { "ConstantOfShape", "", 9, 1, 1, 1, 1, FM_OP_VIEW, infer_fill, fold_fill, false,
-                                      NULL };
+const fm_op fm_op_ConstantOfShape = { "ConstantOfShape", "",         9,         1,     1,   1, 1,
+                                      FM_OP_VIEW,        infer_fill, fold_fill, false, NULL };
 const fm_op fm_op_Range = { "Range", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_range, fold_range, false, lower_range };
 const fm_op fm_op_EyeLike = { "EyeLike", "", 9, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_eye, fold_eye, true, lower_eye };
-const fm_op fm_op_Trilu = { "Trilu", "", 14, 1, 2, 1, 1, FM_OP_ELEMENTWISE, infer_trilu, fold_trilu, false, lower_trilu };
-const fm_op fm_op_OneHot = { "OneHot", "", 9, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_one_hot, fold_one_hot, false,
-                             lower_one_hot };
+const fm_op fm_op_Trilu = {
+    "Trilu", "", 14, 1, 2, 1, 1, FM_OP_ELEMENTWISE, infer_trilu, fold_trilu, false, lower_trilu
+};
+const fm_op fm_op_OneHot = { "OneHot", "",           9, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_one_hot, fold_one_hot,
+                             false,    lower_one_hot };

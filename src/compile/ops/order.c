@@ -1,7 +1,5 @@
 /* CumSum, TopK, NonZero: results that depend on the order of elements. */
 #include <inttypes.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "compile/ops/fold_helpers.h"
@@ -24,7 +22,8 @@ static flashmem_status infer_cumsum(fm_graph *g, fm_node *node, flashmem_error *
 }
 
 /* One line of `count` elements, `step` apart, from `at`. */
-static void cumsum_line(const fm_array *x, const fm_array *y, int64_t at, int64_t step, int64_t count, bool exclusive, bool reverse) {
+static void cumsum_line(const fm_array *x, const fm_array *y, int64_t at, int64_t step, int64_t count, bool exclusive,
+                        bool reverse) {
     double   sum = 0;
     uint64_t whole = 0;
     for (int64_t n = 0; n < count; n++) {
@@ -64,7 +63,8 @@ static flashmem_status fold_cumsum(fm_graph *g, fm_node *node, flashmem_error *e
 }
 
 static flashmem_status lower_cumsum(fm_lower *l, fm_node *node, flashmem_error *err) {
-    fm_cumsum_desc d = { .name = node->name, .exclusive = fm_node_int(node, "exclusive", 0) != 0,
+    fm_cumsum_desc d = { .name = node->name,
+                         .exclusive = fm_node_int(node, "exclusive", 0) != 0,
                          .reverse = fm_node_int(node, "reverse", 0) != 0 };
     FM_TRY(cumsum_axis(node, &d.axis, err));
     FM_TRY(fm_lower_view(l, node->inputs[0], &d.x, err));
@@ -80,8 +80,8 @@ static flashmem_status top_k_of(const fm_node *node, uint32_t *axis, int64_t *k,
     *k = fm_node_int(node, "k", 0); /* before opset 10 */
     if (fm_node_input(node, 1)) FM_TRY(fm_infer_value(node, 1, k, err));
     if (*k >= 0 && *k <= x->shape.dims[*axis]) return FLASHMEM_OK;
-    return fm_node_fail(err, node, "k is %" PRId64 ", axis %u of tensor '%s' has %" PRId64 " elements", *k, *axis, x->name,
-                        x->shape.dims[*axis]);
+    return fm_node_fail(err, node, "k is %" PRId64 ", axis %u of tensor '%s' has %" PRId64 " elements", *k, *axis,
+                        x->name, x->shape.dims[*axis]);
 }
 
 static flashmem_status infer_top_k(fm_graph *g, fm_node *node, flashmem_error *err) {
@@ -108,12 +108,33 @@ static bool precedes(const fm_array *x, int64_t at, int64_t step, int64_t i, int
     return p == q ? i < j : largest ? p > q : p < q;
 }
 
+typedef struct line {
+    const fm_array *x;
+    int64_t         at, step, count;
+    bool            largest;
+} line;
+
+/* Merge sort of the line's places, first the one that comes first.  Both arrays hold count; the result is in `a`. */
+static void sort_line(const line *l, int64_t *a, int64_t *b) {
+    for (int64_t i = 0; i < l->count; i++) a[i] = i;
+    for (int64_t width = 1; width < l->count; width *= 2) {
+        for (int64_t from = 0; from < l->count; from += 2 * width) {
+            int64_t middle = from + width < l->count ? from + width : l->count;
+            int64_t end = middle + width < l->count ? middle + width : l->count, i = from, j = middle;
+            for (int64_t to = from; to < end; to++) {
+                bool first = j >= end || (i < middle && precedes(l->x, l->at, l->step, a[i], a[j], l->largest));
+                b[to] = first ? a[i++] : a[j++];
+            }
+        }
+        memcpy(a, b, (size_t)l->count * sizeof *a);
+    }
+}
+
 static flashmem_status fold_top_k(fm_graph *g, fm_node *node, flashmem_error *err) {
-    fm_tensor *x = node->inputs[0], *values = node->outputs[0], *places = node->output_count > 1 ? node->outputs[1] : NULL;
+    fm_tensor *x = node->inputs[0], *values = node->outputs[0], *places = node->outputs[1];
     fm_array   in;
     uint32_t   axis;
     int64_t    k, strides[FM_MAX_RANK], out_strides[FM_MAX_RANK];
-    bool       largest = fm_node_int(node, "largest", 1) != 0;
     FM_TRY(top_k_of(node, &axis, &k, err));
     fm_shape shape = x->shape, lines = x->shape;
     shape.dims[axis] = k;
@@ -121,24 +142,22 @@ static flashmem_status fold_top_k(fm_graph *g, fm_node *node, flashmem_error *er
     if (!fm_fold_tensor_fits(x) || !fm_fold_fits(FLASHMEM_I64, &shape)) return FLASHMEM_OK;
     FM_TRY(fm_fold_load(g, x, &in, err));
     fm_array y = fm_fold_new(g, x->dtype, &shape), p = fm_fold_new(g, FLASHMEM_I64, &shape);
-    int64_t *chosen = fm_arena_array(g->arena, (size_t)k, sizeof *chosen);
+    line     l = { &in, 0, 0, x->shape.dims[axis], fm_node_int(node, "largest", 1) != 0 };
+    int64_t *sorted = fm_arena_array(g->arena, (size_t)l.count, sizeof *sorted);
+    int64_t *other = fm_arena_array(g->arena, (size_t)l.count, sizeof *other);
     fm_walk  w;
     fm_dense_strides(&x->shape, strides);
     fm_dense_strides(&shape, out_strides);
+    l.step = strides[axis];
     fm_walk_init(&w, &lines);
     fm_walk_add_strides(&w, strides);
     for (fm_walk_add_strides(&w, out_strides); !w.done; fm_walk_next(&w)) {
-        int64_t count = 0; /* insertion into the sorted best so far */
-        for (int64_t i = 0; i < x->shape.dims[axis]; i++) {
-            int64_t to = count < k ? count++ : k;
-            for (; to > 0 && precedes(&in, w.offsets[0], strides[axis], i, chosen[to - 1], largest); to--)
-                if (to < k) chosen[to] = chosen[to - 1];
-            if (to < k) chosen[to] = i;
-        }
+        l.at = w.offsets[0];
+        sort_line(&l, sorted, other);
         for (int64_t i = 0; i < k; i++) {
             int64_t to = w.offsets[1] + i * out_strides[axis];
-            fm_array_copy(&y, to, &in, w.offsets[0] + chosen[i] * strides[axis]);
-            fm_array_set_int(&p, to, chosen[i]);
+            fm_array_copy(&y, to, &in, l.at + sorted[i] * l.step);
+            fm_array_set_int(&p, to, sorted[i]);
         }
     }
     if (values) fm_fold_store(g, values, &y);
@@ -152,7 +171,8 @@ static flashmem_status fold_top_k(fm_graph *g, fm_node *node, flashmem_error *er
 static flashmem_status infer_non_zero(fm_graph *g, fm_node *node, flashmem_error *err) {
     const fm_tensor *t = node->inputs[0];
     fm_array         x;
-    if (!t->constant) return fm_node_unsupported(err, node, "the shape of its result depends on values of tensor '%s'", t->name);
+    if (!t->constant)
+        return fm_node_unsupported(err, node, "the shape of its result depends on values of tensor '%s'", t->name);
     if (!fm_fold_tensor_fits(t)) return fm_node_unsupported(err, node, "tensor '%s' is too large to evaluate", t->name);
     FM_TRY(fm_fold_load(g, t, &x, err));
     fm_shape shape = { .rank = 2, .dims = { t->shape.rank, 0 } };
@@ -165,8 +185,7 @@ static flashmem_status fold_non_zero(fm_graph *g, fm_node *node, flashmem_error 
     fm_tensor *out = node->outputs[0];
     fm_array   x;
     int64_t    i = 0, found = 0;
-    if (!fm_fold_tensor_fits(out))
-        return fm_node_unsupported(err, node, "its result is too large to evaluate");
+    if (!fm_fold_tensor_fits(out)) return fm_node_unsupported(err, node, "its result is too large to evaluate");
     FM_TRY(fm_fold_load(g, node->inputs[0], &x, err));
     fm_array y = fm_fold_new(g, FLASHMEM_I64, &out->shape);
     fm_walk  w;
@@ -179,6 +198,9 @@ static flashmem_status fold_non_zero(fm_graph *g, fm_node *node, flashmem_error 
     return FLASHMEM_OK;
 }
 
-const fm_op fm_op_CumSum = { "CumSum", "", 11, 2, 2, 1, 1, FM_OP_HIERARCHICAL, infer_cumsum, fold_cumsum, false, lower_cumsum };
+const fm_op fm_op_CumSum = { "CumSum",           "",           11,          2,     2,           1, 1,
+                             FM_OP_HIERARCHICAL, infer_cumsum, fold_cumsum, false, lower_cumsum };
 const fm_op fm_op_TopK = { "TopK", "", 1, 1, 2, 2, 2, FM_OP_HIERARCHICAL, infer_top_k, fold_top_k, false, NULL };
-const fm_op fm_op_NonZero = { "NonZero", "", 9, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_non_zero, fold_non_zero, false, NULL };
+const fm_op fm_op_NonZero = {
+    "NonZero", "", 9, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_non_zero, fold_non_zero, false, NULL
+};

@@ -48,7 +48,8 @@ static flashmem_status reduced_axes(const fm_node *node, uint32_t *mask, flashme
         *mask = 1u << axis;
         return FLASHMEM_OK;
     }
-    FM_TRY(fm_infer_axes(node, node->opset >= row->axes_input_since ? 1 : FM_NO_INPUT, rank, mask, NULL, NULL, &given, err));
+    FM_TRY(fm_infer_axes(node, node->opset >= row->axes_input_since ? 1 : FM_NO_INPUT, rank, mask, NULL, NULL, &given,
+                         err));
     if (!given && !fm_node_int(node, "noop_with_empty_axes", 0)) *mask = (1u << rank) - 1;
     return FLASHMEM_OK;
 }
@@ -184,8 +185,9 @@ static flashmem_status fold(fm_graph *g, fm_node *node, flashmem_error *err) {
     for (uint32_t k = 0; k < inner.rank; k++)
         if (!(mask >> k & 1)) inner.dims[k] = 1;
     int64_t  count = fm_shape_count(&inner), n = 0;
-    int64_t *steps = fm_arena_array(g->arena, (size_t)count, sizeof *steps), *at = fm_arena_array(g->arena, (size_t)count, sizeof *at);
-    fm_walk  w;
+    int64_t *steps = fm_arena_array(g->arena, (size_t)count, sizeof *steps),
+            *at = fm_arena_array(g->arena, (size_t)count, sizeof *at);
+    fm_walk w;
     fm_dense_strides(&x.shape, strides);
     fm_walk_init(&w, &inner);
     for (fm_walk_add_strides(&w, strides); !w.done; fm_walk_next(&w)) steps[n++] = w.offsets[0];
@@ -210,7 +212,9 @@ static flashmem_dtype kernel_dtype(flashmem_dtype t) {
 static flashmem_status lower(fm_lower *l, fm_node *node, flashmem_error *err) {
     const reduce_row *row = row_of(node);
     fm_tensor        *x = node->inputs[0], *out = node->outputs[0];
-    fm_reduce_desc    d = { .name = node->name, .op = row->op, .select_last = fm_node_int(node, "select_last_index", 0) != 0 };
+    fm_reduce_desc    d = { .name = node->name,
+                            .op = row->op,
+                            .select_last = fm_node_int(node, "select_last_index", 0) != 0 };
     FM_TRY(reduced_axes(node, &d.reduced, err));
     FM_TRY(fm_lower_view(l, x, &d.x, err));
     if (d.reduced == 0) {

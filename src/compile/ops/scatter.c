@@ -42,8 +42,8 @@ static flashmem_status infer_nd(fm_graph *g, fm_node *node, flashmem_error *err)
         return fm_node_fail(err, node, "tensors '%s' and '%s' need at least one dim", data->name, indices->name);
     int64_t depth = wanted.dims[--wanted.rank];
     if (depth < 1 || depth > data->shape.rank)
-        return fm_node_fail(err, node, "tensor '%s' has tuples of %" PRId64 "; tensor '%s' has %u dims", indices->name, depth,
-                            data->name, data->shape.rank);
+        return fm_node_fail(err, node, "tensor '%s' has tuples of %" PRId64 "; tensor '%s' has %u dims", indices->name,
+                            depth, data->name, data->shape.rank);
     if (wanted.rank + data->shape.rank - depth > FM_MAX_RANK)
         return fm_node_unsupported(err, node, "more than %d dims", FM_MAX_RANK);
     for (uint32_t i = (uint32_t)depth; i < data->shape.rank; i++) wanted.dims[wanted.rank++] = data->shape.dims[i];
@@ -59,7 +59,8 @@ static flashmem_status infer_elements(fm_graph *g, fm_node *node, flashmem_error
     FM_TRY(fm_infer_rank(node, 1, data->shape.rank, err));
     for (uint32_t i = 0; i < data->shape.rank; i++)
         if (i != axis && indices->shape.dims[i] > data->shape.dims[i])
-            return fm_node_fail(err, node, "tensor '%s' reaches beyond axis %u of tensor '%s'", indices->name, i, data->name);
+            return fm_node_fail(err, node, "tensor '%s' reaches beyond axis %u of tensor '%s'", indices->name, i,
+                                data->name);
     if (!fm_shape_equal(&indices->shape, &node->inputs[2]->shape)) return wrong_updates(node, &indices->shape, err);
     return infer_common(node, err);
 }
@@ -71,11 +72,19 @@ static void combine(combination how, const fm_array *y, int64_t to, const fm_arr
         fm_array_copy(y, to, from, at);
     } else if (fm_dtype_is_float(y->dtype)) {
         double a = fm_array_double(y, to), b = fm_array_double(from, at);
-        fm_array_set_double(y, to, how == COMBINE_ADD ? a + b : how == COMBINE_MUL ? a * b : how == COMBINE_MAX ? (a > b ? a : b) : (a < b ? a : b));
+        fm_array_set_double(y, to,
+                            how == COMBINE_ADD   ? a + b
+                            : how == COMBINE_MUL ? a * b
+                            : how == COMBINE_MAX ? (a > b ? a : b)
+                                                 : (a < b ? a : b));
     } else {
         int64_t  a = fm_array_int(y, to), b = fm_array_int(from, at);
         uint64_t sum = (uint64_t)a + (uint64_t)b, product = (uint64_t)a * (uint64_t)b;
-        fm_array_set_int(y, to, how == COMBINE_ADD ? (int64_t)sum : how == COMBINE_MUL ? (int64_t)product : how == COMBINE_MAX ? (a > b ? a : b) : (a < b ? a : b));
+        fm_array_set_int(y, to,
+                         how == COMBINE_ADD   ? (int64_t)sum
+                         : how == COMBINE_MUL ? (int64_t)product
+                         : how == COMBINE_MAX ? (a > b ? a : b)
+                                              : (a < b ? a : b));
     }
 }
 
@@ -89,10 +98,11 @@ static flashmem_status load(fm_graph *g, fm_node *node, fm_array *in, fm_array *
     return FLASHMEM_OK;
 }
 
-static flashmem_status checked_index(const fm_node *node, int64_t index, int64_t dim, int64_t *out, flashmem_error *err) {
+static flashmem_status checked_index(const fm_node *node, int64_t index, int64_t dim, int64_t *out,
+                                     flashmem_error *err) {
     if (index < -dim || index >= dim)
-        return fm_node_fail(err, node, "index %" PRId64 " in tensor '%s' is outside tensor '%s' (axis of %" PRId64 ")", index,
-                            node->inputs[1]->name, node->inputs[0]->name, dim);
+        return fm_node_fail(err, node, "index %" PRId64 " in tensor '%s' is outside tensor '%s' (axis of %" PRId64 ")",
+                            index, node->inputs[1]->name, node->inputs[0]->name, dim);
     *out = index < 0 ? index + dim : index;
     return FLASHMEM_OK;
 }
@@ -157,7 +167,8 @@ static flashmem_status lower(fm_lower *l, fm_node *node, bool elements, flashmem
     if (elements) {
         FM_TRY(fm_infer_axis(node, fm_node_int(node, "axis", 0), d.data.shape.rank, &d.axis, err));
     } else {
-        int64_t  depth = d.indices.shape.dims[d.indices.shape.rank - 1], count = fm_shape_count(&d.indices.shape) / depth;
+        int64_t depth = d.indices.shape.dims[d.indices.shape.rank - 1],
+                count = fm_shape_count(&d.indices.shape) / depth;
         fm_shape tuples = { .rank = 2, .dims = { count, depth } }, lines = { .rank = 2, .dims = { count, 1 } };
         for (uint32_t i = (uint32_t)depth; i < d.data.shape.rank; i++) lines.dims[1] *= d.data.shape.dims[i];
         FM_TRY(fm_view_lower_as(l, node->name, &d.indices, &tuples, &d.indices, err));
@@ -169,8 +180,11 @@ static flashmem_status lower(fm_lower *l, fm_node *node, bool elements, flashmem
 }
 
 static flashmem_status lower_nd(fm_lower *l, fm_node *node, flashmem_error *err) { return lower(l, node, false, err); }
-static flashmem_status lower_elements(fm_lower *l, fm_node *node, flashmem_error *err) { return lower(l, node, true, err); }
+static flashmem_status lower_elements(fm_lower *l, fm_node *node, flashmem_error *err) {
+    return lower(l, node, true, err);
+}
 
 const fm_op fm_op_ScatterND = { "ScatterND", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_nd, fold_nd, false, lower_nd };
-const fm_op fm_op_ScatterElements = { "ScatterElements", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_elements,
-                                      fold_elements, false, lower_elements };
+const fm_op fm_op_ScatterElements = {
+    "ScatterElements", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_elements, fold_elements, false, lower_elements
+};

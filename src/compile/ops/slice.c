@@ -45,7 +45,8 @@ static flashmem_status read_bounds(const fm_node *node, bounds *b, flashmem_erro
         if (has_steps) FM_TRY(fm_infer_values(node, 4, b->steps, FM_MAX_RANK, &steps, err));
     }
     if (ends != b->count || (has_axes && axes != b->count) || (has_steps && steps != b->count))
-        return fm_node_fail(err, node, "%u starts, %u ends, %u axes and %u steps do not match", b->count, ends, axes, steps);
+        return fm_node_fail(err, node, "%u starts, %u ends, %u axes and %u steps do not match", b->count, ends, axes,
+                            steps);
     for (uint32_t i = 0; i < b->count; i++) {
         if (!has_axes) b->axes[i] = i;
         if (!has_steps) b->steps[i] = 1;
@@ -73,7 +74,7 @@ static void slice_axis(window *w, uint32_t axis, int64_t dim, int64_t start, int
 }
 
 static flashmem_status window_of(const fm_node *node, window *w, flashmem_error *err) {
-    bounds         b = { .count = 0 };
+    bounds          b = { .count = 0 };
     const fm_shape *shape = &node->inputs[0]->shape;
     uint32_t        seen = 0;
     FM_TRY(read_bounds(node, &b, err));
@@ -122,10 +123,12 @@ static flashmem_status lower_slice(fm_lower *l, fm_node *node, flashmem_error *e
 enum { MOST_PARTS = 4096 };
 
 /* Sizes from attribute (before opset 13) or input; else equal parts, the last one smaller (from opset 18). */
-static flashmem_status split_sizes(fm_graph *g, const fm_node *node, uint32_t *axis, int64_t **sizes, flashmem_error *err) {
+static flashmem_status split_sizes(fm_graph *g, const fm_node *node, uint32_t *axis, int64_t **sizes,
+                                   flashmem_error *err) {
     const fm_tensor *x = node->inputs[0];
     uint32_t         parts = node->output_count, count = 0;
-    if (parts > MOST_PARTS) return fm_node_unsupported(err, node, "%u outputs, at most %d are handled", parts, MOST_PARTS);
+    if (parts > MOST_PARTS)
+        return fm_node_unsupported(err, node, "%u outputs, at most %d are handled", parts, MOST_PARTS);
     FM_TRY(fm_infer_axis(node, fm_node_int(node, "axis", 0), x->shape.rank, axis, err));
     int64_t        dim = x->shape.dims[*axis], sum = 0;
     const int64_t *given = fm_node_ints(node, "split", &count);
@@ -139,11 +142,12 @@ static flashmem_status split_sizes(fm_graph *g, const fm_node *node, uint32_t *a
         if (given != *sizes) memcpy(*sizes, given, parts * sizeof **sizes);
     } else {
         int64_t wanted = fm_node_int(node, "num_outputs", parts);
-        if (wanted != parts) return fm_node_fail(err, node, "num_outputs is %" PRId64 ", with %u outputs", wanted, parts);
+        if (wanted != parts)
+            return fm_node_fail(err, node, "num_outputs is %" PRId64 ", with %u outputs", wanted, parts);
         int64_t each = (dim + parts - 1) / parts;
         if (node->opset < 18 && dim % parts != 0)
-            return fm_node_fail(err, node, "axis %u of tensor '%s' has %" PRId64 " elements, not a multiple of %u", *axis,
-                                x->name, dim, parts);
+            return fm_node_fail(err, node, "axis %u of tensor '%s' has %" PRId64 " elements, not a multiple of %u",
+                                *axis, x->name, dim, parts);
         for (uint32_t i = 0; i < parts; i++) (*sizes)[i] = i + 1 < parts ? each : dim - each * (parts - 1);
     }
     for (uint32_t i = 0; i < parts; i++) {
@@ -153,8 +157,8 @@ static flashmem_status split_sizes(fm_graph *g, const fm_node *node, uint32_t *a
         sum += (*sizes)[i];
     }
     if (sum == dim) return FLASHMEM_OK;
-    return fm_node_fail(err, node, "the parts have %" PRId64 " elements in all, axis %u of tensor '%s' has %" PRId64, sum,
-                        *axis, x->name, dim);
+    return fm_node_fail(err, node, "the parts have %" PRId64 " elements in all, axis %u of tensor '%s' has %" PRId64,
+                        sum, *axis, x->name, dim);
 }
 
 static flashmem_status infer_split(fm_graph *g, fm_node *node, flashmem_error *err) {
@@ -177,7 +181,8 @@ static flashmem_status fold_split(fm_graph *g, fm_node *node, flashmem_error *er
     for (uint32_t i = 0; i < node->output_count; i++) {
         fm_tensor *out = node->outputs[i];
         if (out)
-            FM_TRY(fm_fold_recipe(g, out, fm_recipe_slice(g->arena, node->inputs[0]->constant, start, step, &out->shape), err));
+            FM_TRY(fm_fold_recipe(g, out,
+                                  fm_recipe_slice(g->arena, node->inputs[0]->constant, start, step, &out->shape), err));
         start[axis] += sizes[i];
     }
     return FLASHMEM_OK;
@@ -198,4 +203,6 @@ static flashmem_status lower_split(fm_lower *l, fm_node *node, flashmem_error *e
 }
 
 const fm_op fm_op_Slice = { "Slice", "", 1, 1, 5, 1, 1, FM_OP_VIEW, infer_slice, fold_slice, false, lower_slice };
-const fm_op fm_op_Split = { "Split", "", 2, 1, 2, 1, UINT32_MAX, FM_OP_VIEW, infer_split, fold_split, false, lower_split };
+const fm_op fm_op_Split = {
+    "Split", "", 2, 1, 2, 1, UINT32_MAX, FM_OP_VIEW, infer_split, fold_split, false, lower_split
+};

@@ -8,8 +8,8 @@
 #include "compile/ops/infer_helpers.h"
 #include "compile/ops/view.h"
 
-flashmem_status fm_view_lower_as(fm_lower *l, const char *name, const fm_view *from, const fm_shape *shape, fm_view *out,
-                                 flashmem_error *err) {
+flashmem_status fm_view_lower_as(fm_lower *l, const char *name, const fm_view *from, const fm_shape *shape,
+                                 fm_view *out, flashmem_error *err) {
     fm_view dense;
     if (fm_view_reshape(from, shape, out)) return FLASHMEM_OK;
     FM_TRY(fm_lower_dense(l, name, from, &dense, err));
@@ -103,7 +103,8 @@ static flashmem_status infer_flatten(fm_graph *g, fm_node *node, flashmem_error 
     const fm_tensor *x = node->inputs[0];
     int64_t          axis = fm_node_int(node, "axis", 1);
     if (axis < -(int64_t)x->shape.rank || axis > (int64_t)x->shape.rank)
-        return fm_node_fail(err, node, "axis %" PRId64 " is outside tensor '%s' of %u dims", axis, x->name, x->shape.rank);
+        return fm_node_fail(err, node, "axis %" PRId64 " is outside tensor '%s' of %u dims", axis, x->name,
+                            x->shape.rank);
     if (axis < 0) axis += x->shape.rank;
     fm_shape shape = { .rank = 2, .dims = { 1, 1 } };
     for (uint32_t i = 0; i < x->shape.rank; i++)
@@ -181,9 +182,9 @@ static flashmem_status infer_dropout(fm_graph *g, fm_node *node, flashmem_error 
 
 /* The mask of inference keeps everything; the ratio does not matter. */
 static flashmem_status fold_dropout(fm_graph *g, fm_node *node, flashmem_error *err) {
-    static const uint8_t one = 1;
+    static const uint8_t  one = 1;
     static const fm_shape scalar = { 0 };
-    fm_tensor *mask = node->output_count > 1 ? node->outputs[1] : NULL;
+    fm_tensor            *mask = node->output_count > 1 ? node->outputs[1] : NULL;
     if (node->outputs[0] && node->inputs[0]->constant) node->outputs[0]->constant = node->inputs[0]->constant;
     if (!mask) return FLASHMEM_OK;
     const fm_recipe *leaf = fm_recipe_memory(g->arena, FLASHMEM_BOOL, &scalar, &one);
@@ -221,8 +222,8 @@ static flashmem_status infer_transpose(fm_graph *g, fm_node *node, flashmem_erro
 static flashmem_status fold_transpose(fm_graph *g, fm_node *node, flashmem_error *err) {
     uint32_t permutation[FM_MAX_RANK];
     FM_TRY(permutation_of(node, permutation, err));
-    return fm_fold_recipe(g, node->outputs[0],
-                          fm_recipe_transpose(g->arena, node->inputs[0]->constant, permutation), err);
+    return fm_fold_recipe(g, node->outputs[0], fm_recipe_transpose(g->arena, node->inputs[0]->constant, permutation),
+                          err);
 }
 
 static flashmem_status lower_transpose(fm_lower *l, fm_node *node, flashmem_error *err) {
@@ -279,4 +280,5 @@ VIEW(Unsqueeze, 1, 1, 2, infer_unsqueeze, fm_view_fold_reshape, fm_view_lower_re
 VIEW(Transpose, 1, 1, 1, infer_transpose, fold_transpose, lower_transpose)
 VIEW(Expand, 8, 2, 2, infer_expand, fold_expand, lower_expand)
 VIEW(Identity, 1, 1, 1, fm_infer_same, fold_identity, lower_identity)
-const fm_op fm_op_Dropout = { "Dropout", "", 7, 1, 3, 1, 2, FM_OP_VIEW, infer_dropout, fold_dropout, true, lower_identity };
+const fm_op fm_op_Dropout = { "Dropout",     "", 7, 1, 3, 1, 2, FM_OP_VIEW, infer_dropout, fold_dropout, true,
+                              lower_identity };
