@@ -47,6 +47,8 @@ typedef struct flashmem_run_options {
     uint32_t             read_depth;   /* reads in flight, 0 = chosen at open */
     uint32_t             read_bytes;   /* bytes per read request, 0 = chosen at open */
     uint32_t             plan_only;    /* 1: stop after planning; such a model cannot run */
+    uint32_t             bind_outputs; /* 1: the caller will bind every output before the first run: they are not
+                                          placed and do not count against the budget */
     flashmem_log_fn      log;
     flashmem_progress_fn progress;     /* stage "load": bytes read of bytes to read in this run */
     void                *user;

@@ -1,1 +1,26 @@
-set(FM_RUN_SOURCES)
+set(FM_RUN_SOURCES
+    src/run/bind.c
+    src/run/calibrate.c
+    src/run/devices.c
+    src/run/inspect.c
+    src/run/memory.c
+    src/run/options.c
+    src/run/run.c
+    src/run/stats.c
+    src/run/trace.c
+    src/run/gpu/gpu_null.c
+    src/run/gpu/gpu_opencl.c
+    src/run/gpu/opencl_api.c
+    src/run/gpu/opencl_device.c
+    src/run/gpu/opencl_programs.c
+    src/run/gpu/operands.c
+    src/run/gpu/program_cache.c
+    src/run/gpu/program_source.c
+    src/run/gpu/quirks.c
+    src/run/stream/arrival.c
+    src/run/stream/executor.c
+    src/run/stream/progress.c
+    src/run/stream/reader.c
+    src/run/stream/reader_threads.c
+    src/run/stream/reader_uring.c
+    src/run/stream/rows.c)

@@ -1,0 +1,11 @@
+/* Kernel source text with its includes in it.  Who may include: run, tests. */
+#ifndef FM_RUN_PROGRAM_SOURCE_H
+#define FM_RUN_PROGRAM_SOURCE_H
+
+#include "base/error.h"
+
+/* malloc'd text of an embedded file in which every #include "x.clh" is replaced by that file, once each; with #line
+ * marks.  DEVICE names a missing file. */
+flashmem_status fm_program_source(const char *name, char **text, size_t *bytes, flashmem_error *err);
+
+#endif

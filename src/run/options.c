@@ -1,0 +1,218 @@
+/* What the caller asked for, made into a request to the planner: budget, memory path, device profile. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/model.h"
+
+void flashmem_run_options_init(flashmem_run_options *options) {
+    *options = (flashmem_run_options){ .size = sizeof *options, .budget_kind = FLASHMEM_BUDGET_AUTO };
+}
+
+const char *fm_memory_path_name(flashmem_memory_path path) {
+    static const char *const names[] = { "default", "in-place", "texture-copy", "texture-embedded", "dma" };
+    return (unsigned)path < sizeof names / sizeof *names ? names[path] : "unknown";
+}
+
+const char *fm_layout_name(flashmem_layout layout) {
+    static const char *const names[] = { "cpu", "texture", "gpu" };
+    return (unsigned)layout < sizeof names / sizeof *names ? names[layout] : "unknown";
+}
+
+static flashmem_status check_options(const flashmem_run_options *o, flashmem_error *err) {
+    if ((unsigned)o->budget_kind > FLASHMEM_BUDGET_MINIMUM)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "budget kind %u", (unsigned)o->budget_kind);
+    bool valued = o->budget_kind == FLASHMEM_BUDGET_BYTES || o->budget_kind == FLASHMEM_BUDGET_PERCENT ||
+                  o->budget_kind == FLASHMEM_BUDGET_LEAVE;
+    if (valued && (!isfinite(o->budget_value) || o->budget_value < 0 || o->budget_value > 1e18))
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "budget %g", o->budget_value);
+    if (o->memory_path == FLASHMEM_PATH_TEXTURE_EMBEDDED || o->memory_path == FLASHMEM_PATH_DMA)
+        return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                       "memory path '%s' is not built in this version; 'in-place' and 'texture-copy' are",
+                       fm_memory_path_name(o->memory_path));
+    if ((unsigned)o->memory_path > FLASHMEM_PATH_DMA)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "memory path %u", (unsigned)o->memory_path);
+    if (o->host_budget)
+        return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                       "a host budget caps pinned staging of devices with their own memory, which the memory paths of "
+                       "this version do not use");
+    if (!isfinite(o->disk_rate) || o->disk_rate < 0)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "disk rate %g bytes per second", o->disk_rate);
+    if (o->read_depth > 256) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u reads in flight, at most 256", o->read_depth);
+    if (o->read_bytes % 4096 || o->read_bytes > 64u << 20)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u bytes per read: a multiple of 4096 up to 64 MiB is wanted", o->read_bytes);
+    if (o->threads > 4096) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u threads", o->threads);
+    return FLASHMEM_OK;
+}
+
+flashmem_status fm_options_take(flashmem_model *model, const flashmem_run_options *options, flashmem_error *err) {
+    flashmem_run_options_init(&model->options);
+    if (options) {
+        if (options->size != sizeof *options)
+            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "run options of another version (%zu bytes, here %zu)",
+                           options->size, sizeof *options);
+        model->options = *options;
+    }
+    FM_TRY(check_options(&model->options, err));
+    model->log = (fm_log){ model->options.log, model->options.user };
+    model->selector = fm_arena_strdup(model->arena, model->options.device ? model->options.device : "");
+    model->options.device = model->selector;
+    if (model->options.cache_dir) {
+        model->cache_folder = fm_arena_strdup(model->arena, model->options.cache_dir);
+    } else {
+        char *folder = fm_file_cache_folder();
+        model->cache_folder = fm_arena_strdup(model->arena, folder ? folder : "");
+        free(folder);
+    }
+    model->options.cache_dir = model->cache_folder;
+    return FLASHMEM_OK;
+}
+
+/* --- program and path --------------------------------------------------------------------------------------------- */
+
+static flashmem_layout preferred_layout(const fm_gpu_facts *facts) {
+    return facts->is_cpu ? FLASHMEM_LAYOUT_CPU : FLASHMEM_LAYOUT_TEXTURE;
+}
+
+static flashmem_status wrong_layout(const flashmem_model *model, const fm_gpu_facts *facts, flashmem_error *err) {
+    flashmem_layout have = (flashmem_layout)model->pack.header.layout, want = preferred_layout(facts);
+    return fm_fail(err, FLASHMEM_WRONG_LAYOUT,
+                   "%s: its weights are laid out for '%s', device '%s' wants '%s': compile the model with "
+                   "`flashmem compile MODEL.onnx -o PACK.flm --layout %s`%s",
+                   model->pack.path, fm_layout_name(have), facts->name, fm_layout_name(want), fm_layout_name(want),
+                   have == FLASHMEM_LAYOUT_TEXTURE && facts->has_images ? ", or run it with --memory-path texture-copy" : "");
+}
+
+static bool allows(const flashmem_model *model, flashmem_memory_path path) {
+    return model->pack.program_records[model->options.program].memory_paths & 1u << path;
+}
+
+static flashmem_status choose_path(flashmem_model *model, const fm_gpu_facts *facts, flashmem_error *err) {
+    flashmem_layout      layout = (flashmem_layout)model->pack.header.layout;
+    flashmem_memory_path asked = model->options.memory_path;
+    if (asked != FLASHMEM_PATH_DEFAULT) {
+        if (!allows(model, asked))
+            return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: its '%s' layout cannot be run by memory path '%s'", model->pack.path,
+                           fm_layout_name(layout), fm_memory_path_name(asked));
+        model->path = asked;
+    } else if (facts->is_null || layout == preferred_layout(facts)) {
+        model->path = allows(model, FLASHMEM_PATH_IN_PLACE) ? FLASHMEM_PATH_IN_PLACE : FLASHMEM_PATH_TEXTURE_COPY;
+        if (!allows(model, model->path))
+            return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: program %u needs a memory path that is not built in this version",
+                           model->pack.path, model->options.program);
+    } else {
+        return wrong_layout(model, facts, err);
+    }
+    if (model->path == FLASHMEM_PATH_TEXTURE_COPY && !facts->has_images)
+        return fm_fail(err, FLASHMEM_DEVICE, "memory path 'texture-copy' needs images, which device '%s' does not have", facts->name);
+    return FLASHMEM_OK;
+}
+
+/* The device can run every kernel. */
+static flashmem_status check_needs(const flashmem_model *model, const fm_gpu_facts *facts, flashmem_error *err) {
+    uint32_t has = FM_DEVICE_NVIDIA * (strstr(facts->platform, "NVIDIA") != NULL) + FM_DEVICE_CPU * (facts->is_cpu != 0) +
+                   FM_DEVICE_IMAGE * (facts->has_images != 0) + FM_DEVICE_HALF * (facts->has_fp16 != 0);
+    if (facts->is_null) return FLASHMEM_OK;
+    for (uint32_t i = 0; i < model->program->kernel_count; i++) {
+        const fm_kernel *kernel = &model->program->kernels[i];
+        uint32_t         missing = kernel->needs & ~has;
+        if (!missing) continue;
+        if (missing & (FM_DEVICE_CPU | FM_DEVICE_NVIDIA)) return wrong_layout(model, facts, err);
+        return fm_fail(err, FLASHMEM_DEVICE, "kernel '%s' needs %s, which device '%s' does not have",
+                       fm_program_string(model->program, kernel->entry),
+                       missing & FM_DEVICE_HALF ? "half arithmetic" : "images", facts->name);
+    }
+    return FLASHMEM_OK;
+}
+
+flashmem_status fm_options_choose_path(flashmem_model *model, const fm_gpu_facts *facts, bool certain, flashmem_error *err) {
+    if (model->options.program >= model->pack.program_count)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%s: program %u of %u", model->pack.path, model->options.program,
+                       model->pack.program_count);
+    model->program = &model->pack.programs[model->options.program];
+    if (!certain && choose_path(model, facts, NULL) == FLASHMEM_OK) return FLASHMEM_OK;
+    if (!certain) { /* the device may turn out to be another; plan for what the layout suggests */
+        model->path = model->pack.header.layout == FLASHMEM_LAYOUT_CPU ? FLASHMEM_PATH_IN_PLACE : FLASHMEM_PATH_TEXTURE_COPY;
+        if (allows(model, model->path)) return FLASHMEM_OK;
+    }
+    FM_TRY(choose_path(model, facts, err));
+    return check_needs(model, facts, err);
+}
+
+/* --- the request -------------------------------------------------------------------------------------------------- */
+
+static flashmem_status set_budget(flashmem_model *model, flashmem_error *err) {
+    const flashmem_run_options *o = &model->options;
+    fm_replay_request          *r = &model->request;
+    uint64_t                    available = 0;
+    if (o->budget_kind == FLASHMEM_BUDGET_AUTO || o->budget_kind == FLASHMEM_BUDGET_LEAVE) {
+        available = fm_memory_available();
+        if (!available) return fm_fail(err, FLASHMEM_BUDGET, "the system does not say how much memory is free: give a budget in bytes");
+    }
+    switch (o->budget_kind) {
+    case FLASHMEM_BUDGET_AUTO:
+        r->automatic = true;
+        r->budget = available / 2;
+        break;
+    case FLASHMEM_BUDGET_OFF: r->budget = UINT64_MAX; break;
+    case FLASHMEM_BUDGET_BYTES: r->budget = (uint64_t)o->budget_value; break;
+    case FLASHMEM_BUDGET_PERCENT:
+        r->budget = (uint64_t)((double)model->pack.header.float_weight_bytes * o->budget_value / 100);
+        break;
+    case FLASHMEM_BUDGET_LEAVE:
+        r->budget = available > (uint64_t)o->budget_value ? available - (uint64_t)o->budget_value : 0;
+        break;
+    case FLASHMEM_BUDGET_MINIMUM: r->minimum = true; break;
+    }
+    return FLASHMEM_OK;
+}
+
+/* Inputs always come from the caller; outputs are ours to lend unless the caller promises to bind them. */
+static const uint8_t *external_values(flashmem_model *model) {
+    const fm_program *p = model->program;
+    uint8_t          *external = fm_arena_array(model->plan_arena, p->value_count, 1);
+    for (uint32_t i = 0; i < p->input_count; i++) external[p->inputs[i]] = 1;
+    for (uint32_t i = 0; model->options.bind_outputs && i < p->output_count; i++)
+        if (p->values[p->outputs[i]].alias == FM_NONE) external[p->outputs[i]] = 1;
+    return external;
+}
+
+static void set_device(flashmem_model *model) {
+    const fm_profile   *profile = &model->profile;
+    const fm_gpu_facts *facts = &profile->facts;
+    fm_replay_request  *r = &model->request;
+    r->launch_seconds = profile->launch_seconds;
+    memcpy(r->flops_per_second, profile->flops_per_second, sizeof r->flops_per_second);
+    r->bytes_per_second = profile->bytes_per_second;
+    r->disk_rate = model->options.disk_rate > 0 ? model->options.disk_rate : fm_profile_disk_rate(profile);
+    r->startup_seconds = profile->startup_seconds;
+    r->convert_bytes_per_second = model->path == FLASHMEM_PATH_TEXTURE_COPY ? profile->bytes_per_second / 2 : 0;
+    r->value_align = facts->base_align > 128 ? facts->base_align : 128;
+    r->region_limit = facts->max_allocation;
+    r->path = model->path;
+    r->texture_pitch_texels = facts->image_pitch;
+    r->image_limit = (uint32_t)(facts->image_width < facts->image_height ? facts->image_width : facts->image_height);
+}
+
+flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
+    model->request = (fm_replay_request){ .slab_bytes = model->options.slab_bytes, .read_depth = model->options.read_depth,
+                                          .read_bytes = model->options.read_bytes };
+    set_device(model);
+    FM_TRY(set_budget(model, err));
+    model->request.external = external_values(model);
+    flashmem_error  first = { 0 };
+    flashmem_status status = fm_replay_make(&model->pack, model->program, &model->request, &model->log, model->plan_arena,
+                                            &model->replay, &first);
+    if (status == FLASHMEM_BUDGET && model->options.budget_kind == FLASHMEM_BUDGET_PERCENT) {
+        uint64_t asked = model->request.budget;
+        model->request.minimum = true;
+        FM_TRY(fm_replay_make(&model->pack, model->program, &model->request, &model->log, model->plan_arena,
+                              &model->replay, err));
+        fm_warn(&model->log, "plan", "%g %% of the weights are %" PRIu64 " bytes: raised to the minimum, %" PRIu64,
+                model->options.budget_value, asked, model->replay.peak);
+    } else if (status != FLASHMEM_OK) {
+        return fm_fail(err, status, "%s", first.message);
+    }
+    return fm_replay_verify(&model->pack, model->program, &model->request, &model->replay, err);
+}

@@ -1,0 +1,167 @@
+/* What a run was like: evaluated after its end from the times of reads and launches, and taught to the profile. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "run/model.h"
+
+static double since_open(const flashmem_model *model, uint64_t ns) {
+    return ns > model->opened ? (double)(ns - model->opened) * 1e-9 : 0;
+}
+
+void fm_stats_begin(flashmem_model *model) {
+    const fm_replay *r = &model->replay;
+    flashmem_stats  *s = &model->stats;
+    bool             unlimited = model->request.budget == UINT64_MAX;
+    *s = (flashmem_stats){
+        .budget_bytes = unlimited || model->request.minimum || model->request.automatic ? r->peak : model->request.budget,
+        .planned_peak_bytes = r->peak, .minimum_budget_bytes = r->minimum, .minimum_bound_bytes = r->minimum_bound,
+        .weight_bytes = model->pack.header.float_weight_bytes, .resident_bytes = r->resident_bytes,
+        .staging_bytes = r->staging_bytes, .activation_bytes = r->activation_peak, .slab_bytes = r->slab_bytes,
+        .steps = r->step_count, .kernel_steps = model->program->step_count, .read_depth = r->read_depth,
+        .read_bytes = r->read_bytes, .predicted_stall = r->stall, .predicted_latency = r->latency,
+        .average_bytes = r->average_bytes, .reader = "none", .memory_path = fm_memory_path_name(model->path),
+        .device_name = "",
+    };
+}
+
+/* Time with at least one read in flight: chunks are recorded in order of submission. */
+static uint64_t union_of_reads(const fm_read_record *record) {
+    uint64_t total = 0, end = 0;
+    for (uint32_t i = 0; i < record->count; i++) {
+        const fm_chunk_record *c = &record->chunks[i];
+        uint64_t               from = c->submitted > end ? c->submitted : end;
+        if (c->completed > from) total += c->completed - from;
+        if (c->completed > end) end = c->completed;
+    }
+    return total;
+}
+
+/* How long step k waited for its objects, counted from when the device was free for it. */
+static uint64_t stall_of(const flashmem_model *model, const fm_read_record *reads, uint32_t k, uint64_t free_at) {
+    const fm_replay_step *step = &model->replay.steps[k];
+    uint64_t              arrival = 0;
+    for (uint32_t u = 0; u < step->object_count; u++) {
+        uint64_t at = reads->arrived[model->replay.uses[step->first_object + u]];
+        if (at > arrival) arrival = at;
+    }
+    return arrival > free_at ? arrival - free_at : 0;
+}
+
+static void evaluate_steps(flashmem_model *model, const fm_read_record *reads) {
+    const fm_executor *x = &model->executor;
+    flashmem_stats    *s = &model->stats;
+    uint64_t           free_at = x->run_begin > model->device_up ? x->run_begin : model->device_up, stall = 0, compute = 0;
+    uint64_t           first = 0;
+    for (uint32_t k = 0; k < model->replay.step_count; k++) {
+        const fm_step_record *record = &x->records[k];
+        stall += stall_of(model, reads, k, free_at);
+        if (!record->end) continue;
+        if (!first && !x->gathers[k].rows) first = record->begin;
+        if (!x->gathers[k].rows) compute += record->end - record->begin;
+        if (record->end > free_at) free_at = record->end;
+    }
+    s->stall = (double)stall * 1e-9;
+    s->compute_seconds = (double)compute * 1e-9;
+    s->first_launch = first ? since_open(model, first) : 0;
+}
+
+/* The part of [from, to] inside the run. */
+static double seconds_inside(const flashmem_model *model, uint64_t from, uint64_t to) {
+    const fm_executor *x = &model->executor;
+    if (from < x->run_begin) from = x->run_begin;
+    if (to > x->run_end) to = x->run_end;
+    return to > from ? (double)(to - from) * 1e-9 : 0;
+}
+
+static double average_bytes(const flashmem_model *model, const fm_read_record *reads) {
+    const fm_executor *x = &model->executor;
+    const fm_replay   *r = &model->replay;
+    double             duration = (double)(x->run_end - x->run_begin) * 1e-9, sum = 0;
+    if (duration <= 0) return 0;
+    for (uint32_t o = 0; o < r->object_count; o++) {
+        const fm_replay_object *object = &r->objects[o];
+        uint64_t                from = object->resident && x->run > 0 ? x->run_begin : reads->requested[o];
+        uint64_t                to = object->resident ? x->run_end : x->records[object->last].end;
+        sum += (double)object->bytes * seconds_inside(model, from, to);
+    }
+    for (uint32_t v = 0; v < model->program->value_count; v++) {
+        const fm_replay_value *value = &r->values[v];
+        if (!value->placed || value->from < 0 || value->to >= (int32_t)r->step_count) continue;
+        uint64_t from = value->from == 0 ? x->run_begin : x->records[value->from].begin;
+        uint64_t to = value->to + 1 == (int32_t)r->step_count ? x->run_end : x->records[value->to].end;
+        sum += (double)value->bytes * seconds_inside(model, from, to);
+    }
+    return sum / duration + (double)r->staging_bytes + (double)r->image_bytes;
+}
+
+/* Launch times by cost class.  Weight bytes count as bytes, as in the planner's model. */
+static void observe(const flashmem_model *model, fm_observed *o) {
+    const fm_replay *r = &model->replay;
+    double           launch = model->profile.launch_seconds;
+    *o = (fm_observed){ .shortest = 0 };
+    for (uint32_t k = 0; k < r->step_count; k++) {
+        const fm_step_record *record = &model->executor.records[k];
+        const fm_step        *step = &model->program->steps[r->steps[k].step];
+        if (!record->end || model->executor.gathers[k].rows) continue;
+        double seconds = (double)(record->end - record->begin) * 1e-9, share = 1, weights = 0;
+        if (step->split_value != FM_NONE && r->steps[k].panels) {
+            const fm_weight *weight = &model->pack.weights[model->program->values[step->split_value].weight];
+            share = (double)r->steps[k].panels / (double)weight->panels;
+            weights = (double)r->steps[k].panels * (double)weight->panel_bytes;
+        }
+        if (seconds < 1e-6) seconds = 1e-6;
+        if (o->shortest == 0 || seconds < o->shortest) o->shortest = seconds;
+        seconds = seconds > 2 * launch ? seconds - launch : seconds / 2;
+        o->seconds[step->cost_class] += seconds;
+        o->flops[step->cost_class] += (double)fm_program_expr(model->program, step->flops) * share;
+        o->bytes[step->cost_class] += (double)fm_program_expr(model->program, step->bytes) * share + weights;
+    }
+}
+
+static void learn(flashmem_model *model) {
+    fm_observed observed;
+    if (model->profile.facts.is_null) return;
+    if (model->stats.bytes_read > 8u << 20) fm_profile_learn_disk(&model->profile, model->stats.disk_rate);
+    /* A run that built its programs timed the compiler, not the kernels. */
+    if (atomic_load(&model->gpu->cache_state) == FM_CACHE_MISS && model->executor.run == 0) return;
+    observe(model, &observed);
+    fm_profile_learn(&model->profile, &observed);
+    if (model->executor.run == 0) model->profile.startup_seconds = model->stats.device_ready;
+}
+
+void fm_stats_end_run(flashmem_model *model) {
+    const fm_executor    *x = &model->executor;
+    const fm_read_record *reads = fm_reader_record(model->reader, x->run);
+    flashmem_stats       *s = &model->stats;
+    uint64_t              bytes = 0, check = 0, ready = atomic_load(&model->gpu->programs_ready);
+    for (uint32_t i = 0; i < reads->count; i++) {
+        bytes += reads->chunks[i].bytes;
+        check += reads->chunks[i].check_to - reads->chunks[i].check_from;
+    }
+    s->runs = x->run + 1;
+    s->run_begin = since_open(model, x->run_begin);
+    s->run_end = since_open(model, x->run_end);
+    s->device_ready = since_open(model, ready > model->device_up ? ready : model->device_up);
+    s->bytes_read = bytes + x->row_bytes;
+    s->read_seconds = (double)union_of_reads(reads) * 1e-9;
+    s->disk_rate = s->read_seconds > 0 ? (double)bytes / s->read_seconds : 0;
+    s->verify_seconds = (double)check * 1e-9;
+    s->average_bytes = average_bytes(model, reads);
+    s->direct = fm_reader_is_direct(model->reader);
+    s->reader = fm_reader_backend(model->reader);
+    s->program_cache_hit = atomic_load(&model->gpu->cache_state) == FM_CACHE_HIT;
+    evaluate_steps(model, reads);
+    if (model->options.serial) {
+        s->serial_read = x->serial_read;
+        s->serial_compute = x->serial_compute;
+        s->serial_startup = x->run == 0 ? model->serial_startup : 0;
+    }
+    learn(model);
+}
+
+void flashmem_model_stats(const flashmem_model *model, flashmem_stats *out) {
+    *out = model->stats;
+    if (model->memory.count) out->huge_pages = fm_memory_in_huge_pages(&model->memory);
+    if (model->gpu) out->device_name = model->gpu->facts.name;
+}
