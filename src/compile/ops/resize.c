@@ -152,7 +152,7 @@ static flashmem_status taps_of(fm_graph *g, const fm_node *node, uint32_t axis, 
         if (!nearest) t->weights[k] = fm_arena_array(g->arena, (size_t)to, sizeof **t->weights);
     }
     for (int64_t i = 0; i < to; i++) {
-        double x, first, w[MOST_TAPS] = { 1 }, sum = 0;
+        double x = 0, first = 0, w[MOST_TAPS] = { 1 }, sum = 0;
         FM_TRY(source_place(node, (double)i, r->scale[axis], from, to, &x, err));
         if (nearest) FM_TRY(nearest_place(node, x, &first, err));
         else first = floor(x) - cubic;
