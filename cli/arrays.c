@@ -200,10 +200,17 @@ static bool read_npz(cli_arrays *arrays, const char *path, flashmem_error *error
     return ok;
 }
 
+/* Where "NAME=FILE" parts: names and files may hold '=' themselves, so at the first one that a file follows. */
+static const char *find_parting(const char *spec) {
+    if (access(spec, F_OK) == 0) return NULL;
+    for (const char *at = strchr(spec, '='); at; at = strchr(at + 1, '='))
+        if (access(at + 1, F_OK) == 0) return at;
+    return strchr(spec, '=');
+}
+
 bool cli_arrays_read(cli_arrays *arrays, const char *spec, flashmem_error *error) {
     size_t length = strlen(spec);
-    const char *equals = strrchr(spec, '=');
-    if (equals && access(spec, F_OK) == 0) equals = NULL; /* a file with '=' in its name */
+    const char *equals = find_parting(spec);
     const char *path = equals ? equals + 1 : spec;
     if (!equals && length > 4 && !strcmp(spec + length - 4, ".npz")) return read_npz(arrays, spec, error);
     const char *name = equals ? spec : strrchr(spec, '/') ? strrchr(spec, '/') + 1 : spec;

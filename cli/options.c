@@ -178,7 +178,7 @@ bool cli_parse_shape(const char *text, flashmem_shape *shape, char *name, size_t
         if (!*end) break;
         at = end + 1;
     }
-    shape->rank = count; /* one dimension: the library takes an input's or a symbol's name */
+    shape->rank = count > 1 ? count : 0; /* one number: a symbolic dimension, or an input of one axis */
     return true;
 }
 

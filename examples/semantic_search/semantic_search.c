@@ -42,7 +42,7 @@ static int make_pack(const search *s, flashmem_error *error) {
     struct stat model, pack;
     if (stat(s->model, &model)) return fprintf(stderr, "semantic_search: %s: not there\n", s->model), 1;
     if (!stat(s->pack, &pack) && pack.st_mtime > model.st_mtime) return 0;
-    const flashmem_shape shapes[] = {{"batch", 1, {BATCH}}, {"sequence", 1, {SEQUENCE}}};
+    const flashmem_shape shapes[] = {{"batch", 0, {BATCH}}, {"sequence", 0, {SEQUENCE}}};
     flashmem_compile_options options;
     flashmem_compile_options_init(&options);
     options.shapes      = shapes;
