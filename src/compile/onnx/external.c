@@ -17,6 +17,7 @@ typedef struct external_file {
     uint64_t    bytes;
     bool        exists;
     uint32_t    slot; /* in slots, or OPEN_FILES: closed */
+    int         id;   /* below 0 and unlike any other: the fd of its sources, by which equal ones are known */
 } external_file;
 
 struct fm_onnx_files {
@@ -81,6 +82,7 @@ static external_file *find_file(struct fm_onnx_files *files, const char *path) {
     file = fm_arena_alloc(files->g->arena, sizeof *file);
     file->path = path;
     file->slot = OPEN_FILES;
+    file->id = -2 - (int)files->by_path.count;
     file->exists = stat(path, &info) == 0;
     if (file->exists) file->bytes = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
     fm_names_put(&files->by_path, path, file);
@@ -176,7 +178,7 @@ flashmem_status fm_onnx_external(fm_onnx_model *m, const char *tensor, const FmO
                        " bytes: the file is cut short or is not this model's", g->path, tensor, bytes, offset, path,
                        file->bytes);
     external_source *s = fm_arena_alloc(g->arena, sizeof *s);
-    *s = (external_source){ .source = { .read = read_external, .bytes = bytes, .path = path, .fd = -1,
+    *s = (external_source){ .source = { .read = read_external, .bytes = bytes, .path = path, .fd = file->id,
                                         .file_offset = offset },
                             .files = m->files, .file = file };
     *out = &s->source;
