@@ -18,6 +18,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/ops/channel_norm.c
     src/compile/ops/conv.c
     src/compile/ops/einsum.c
+    src/compile/ops/fused_elementwise.c
     src/compile/ops/matmul.c
     src/compile/ops/norm.c
     src/compile/ops/pool.c
@@ -60,3 +61,12 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/onnx/tensor.c
     src/compile/passes/fold.c
     src/compile/passes/simplify.c)
+
+list(APPEND FM_COMPILE_SOURCES
+    src/compile/passes/attention.c
+    src/compile/passes/attention_mask.c
+    src/compile/passes/elementwise.c
+    src/compile/passes/epilogue.c
+    src/compile/passes/fold_norms.c
+    src/compile/passes/match.c
+    src/compile/passes/recognise.c)

@@ -35,6 +35,16 @@ typedef struct fm_norm_params {
     float epsilon;
 } fm_norm_params;
 
-extern const fm_op fm_op_fused_matmul, fm_op_fused_conv, fm_op_fused_attention, fm_op_fused_norm;
+/* fm.Elementwise: one expression over its inputs, which broadcast to the shape given. */
+typedef struct fm_fused_elementwise {
+    const char    *expression;
+    bool           vector_safe;
+    uint32_t       constant_count;
+    float          constants[8];
+    flashmem_dtype dtype;
+    fm_shape       shape;
+} fm_fused_elementwise;
+
+extern const fm_op fm_op_fused_matmul, fm_op_fused_conv, fm_op_fused_attention, fm_op_fused_norm, fm_op_fused_elementwise;
 
 #endif

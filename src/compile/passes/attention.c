@@ -1,0 +1,205 @@
+/* Attention written out as products, scaling, masks and softmax becomes one fm.Attention. */
+#include <math.h>
+#include <string.h>
+
+#include "compile/ops/fused.h"
+#include "compile/passes/attention_mask.h"
+#include "compile/passes/match.h"
+#include "compile/passes/passes.h"
+
+/* What was found between the softmax and the product of queries and keys. */
+typedef struct pattern {
+    fm_node  *scores; /* MatMul(q, k^T) */
+    double    scale;
+    fm_mask   masks[FM_MASKS];
+    uint32_t  mask_count;
+} pattern;
+
+static bool last_axis(const fm_node *softmax) {
+    int64_t rank = softmax->inputs[0]->shape.rank, axis = fm_node_int(softmax, "axis", softmax->opset > 0 && softmax->opset < 13 ? 1 : -1);
+    return rank >= 2 && (axis == -1 || axis == rank - 1);
+}
+
+/* A mask as it applies to scores of any leading axes: its own leading unit axes dropped beyond the last two.  NULL when
+ * it has others and the scores' rank is not its own or more. */
+static fm_tensor *fit_rank(fm_graph *g, fm_node *before, fm_tensor *t, uint32_t rank) {
+    fm_shape s = t->shape;
+    while (s.rank > rank || (s.rank > 2 && s.dims[0] == 1)) {
+        if (s.dims[0] != 1) return NULL;
+        memmove(s.dims, s.dims + 1, --s.rank * sizeof *s.dims);
+    }
+    return fm_reshaped(g, before, t, &s);
+}
+
+static bool add_mask(pattern *p, fm_mask mask) {
+    if (p->mask_count == FM_MASKS) return false;
+    p->masks[p->mask_count++] = mask;
+    return true;
+}
+
+static bool walk(fm_tensor *t, double factor, pattern *p, int depth);
+
+/* Where(condition, scores, hidden) or Where(condition, hidden, scores). */
+static bool walk_where(const fm_node *n, double factor, pattern *p, int depth) {
+    double hidden;
+    bool   visible_when = fm_is_scalar(n->inputs[2], &hidden);
+    if ((!visible_when && !fm_is_scalar(n->inputs[1], &hidden)) || hidden > -9000 || factor != 1) return false;
+    fm_mask mask = { .tensor = n->inputs[0], .boolean = true, .visible_when = visible_when, .hidden = hidden };
+    return walk(n->inputs[visible_when ? 1 : 2], factor, p, depth) && add_mask(p, mask);
+}
+
+/* Scores plus a mask, in either order; the one that leads to a product is the scores. */
+static bool walk_add(const fm_node *n, double factor, pattern *p, int depth) {
+    for (uint32_t i = 0; i < 2; i++) {
+        pattern    attempt = *p;
+        fm_tensor *mask = n->inputs[1 - i];
+        if (factor != 1 || !fm_dtype_is_float(mask->dtype)) return false;
+        if (!fm_shape_equal(&n->inputs[i]->shape, &n->outputs[0]->shape)) continue;
+        if (!walk(n->inputs[i], factor, &attempt, depth)) continue;
+        if (!add_mask(&attempt, (fm_mask){ .tensor = mask })) return false;
+        *p = attempt;
+        return true;
+    }
+    return false;
+}
+
+/* Back from a tensor to the product of queries and keys; factor multiplies what comes. */
+static bool walk(fm_tensor *t, double factor, pattern *p, int depth) {
+    double   value;
+    fm_node *n = t->producer;
+    if (!n || depth == 0 || n->op->domain[0] || !fm_only_use(t)) return false;
+    if (fm_is(n, "MatMul")) {
+        p->scores = n;
+        p->scale *= factor;
+        return true;
+    }
+    if (fm_is(n, "Cast") && fm_dtype_is_float(t->dtype) && fm_dtype_is_float(n->inputs[0]->dtype))
+        return walk(n->inputs[0], factor, p, depth - 1);
+    if (fm_is(n, "Reshape")) { /* [B * H, S, T] as [B, H, S, T] and back: positions stay */
+        const fm_shape *a = &t->shape, *b = &n->inputs[0]->shape;
+        bool same = a->rank >= 2 && b->rank >= 2 && a->dims[a->rank - 1] == b->dims[b->rank - 1] &&
+                    a->dims[a->rank - 2] == b->dims[b->rank - 2];
+        return same && walk(n->inputs[0], factor, p, depth - 1);
+    }
+    if (fm_is(n, "Mul") || fm_is(n, "Div")) {
+        bool       first;
+        fm_tensor *x = fm_scalar_operand(n, &value, &first);
+        if (!x || value == 0 || (fm_is(n, "Div") && first)) return false;
+        return walk(x, factor * (fm_is(n, "Div") ? 1 / value : value), p, depth - 1);
+    }
+    if (fm_is(n, "Add")) return walk_add(n, factor, p, depth - 1);
+    if (fm_is(n, "Where")) return walk_where(n, factor, p, depth - 1);
+    return false;
+}
+
+/* Scaling of an operand joins the scale of the scores. */
+static fm_tensor *unscaled(fm_tensor *t, double *scale) {
+    double value;
+    for (;;) {
+        fm_node   *n = t->producer;
+        bool       first, div = n && fm_is(n, "Div");
+        fm_tensor *x = n && (div || fm_is(n, "Mul")) && fm_only_use(t) ? fm_scalar_operand(n, &value, &first) : NULL;
+        if (!x || value == 0 || (div && first)) return t;
+        *scale *= div ? 1 / value : value;
+        t = x;
+    }
+}
+
+/* Behind Where(IsNaN(p), 0, p), casts and Dropout to the softmax. */
+static fm_node *softmax_behind(fm_tensor *t) {
+    if (!fm_only_use(t)) return NULL;
+    for (int depth = 0; depth < 8; depth++) {
+        double   value;
+        fm_node *n = t->producer;
+        if (!n || t->is_output) return NULL;
+        if (fm_is(n, "Softmax")) return last_axis(n) ? n : NULL;
+        if (fm_is(n, "Where") && fm_made_by(n->inputs[0], "IsNaN") && n->inputs[0]->producer->inputs[0] == n->inputs[2] &&
+            fm_is_scalar(n->inputs[1], &value) && value == 0 && n->inputs[2]->use_count == 2)
+            t = n->inputs[2];
+        else if ((fm_is(n, "Identity") || fm_is(n, "Dropout") || (fm_is(n, "Cast") && fm_dtype_is_float(t->dtype))) && fm_only_use(t))
+            t = n->inputs[0];
+        else if (fm_is(n, "Reshape") && fm_only_use(t) && t->shape.rank >= 2 && n->inputs[0]->shape.rank >= 2 &&
+                 t->shape.dims[t->shape.rank - 1] == n->inputs[0]->shape.dims[n->inputs[0]->shape.rank - 1] &&
+                 t->shape.dims[t->shape.rank - 2] == n->inputs[0]->shape.dims[n->inputs[0]->shape.rank - 2])
+            t = n->inputs[0];
+        else return NULL;
+    }
+    return NULL;
+}
+
+/* Keys and values repeated for groups of heads, [B, Hk, T, D] -> [B, Hk, n, T, D] -> [B, H, T, D]: the tensor before. */
+static fm_tensor *before_repeat(fm_tensor *t) {
+    fm_node *reshape = fm_made_by(t, "Reshape");
+    fm_node *expand = reshape ? fm_made_by(reshape->inputs[0], "Expand") : NULL;
+    fm_node *unsqueeze = expand ? fm_made_by(expand->inputs[0], "Unsqueeze") : NULL;
+    if (!unsqueeze && expand) unsqueeze = fm_made_by(expand->inputs[0], "Reshape");
+    if (!unsqueeze) return t;
+    fm_tensor      *x = unsqueeze->inputs[0];
+    const fm_shape *wide = &expand->outputs[0]->shape, *thin = &expand->inputs[0]->shape;
+    if (x->shape.rank != 4 || t->shape.rank != 4 || wide->rank != 5 || thin->rank != 5) return t;
+    for (uint32_t i = 0; i < 5; i++)
+        if (thin->dims[i] != (i == 2 ? 1 : x->shape.dims[i < 2 ? i : i - 1])) return t;
+    bool heads = t->shape.dims[1] == wide->dims[1] * wide->dims[2] && t->shape.dims[0] == x->shape.dims[0] &&
+                 t->shape.dims[2] == x->shape.dims[2] && t->shape.dims[3] == x->shape.dims[3];
+    return heads ? x : t;
+}
+
+/* The keys [.., T, D] behind a transpose of a repeat; NULL when k^T is no such thing. */
+static fm_tensor *repeated_keys(fm_tensor *kt) {
+    fm_node       *transpose = fm_made_by(kt, "Transpose");
+    uint32_t       count = 0;
+    const int64_t *order = transpose ? fm_node_ints(transpose, "perm", &count) : NULL;
+    if (!order || count != 4 || order[0] != 0 || order[1] != 1 || order[2] != 3 || order[3] != 2) return NULL;
+    fm_tensor *k = before_repeat(transpose->inputs[0]);
+    return k != transpose->inputs[0] ? k : NULL;
+}
+
+static bool shapes_fit(const fm_tensor *q, const fm_tensor *kt, const fm_tensor *v, const fm_tensor *out) {
+    uint32_t rank = q->shape.rank;
+    if ((rank != 3 && rank != 4) || kt->shape.rank != rank || v->shape.rank != rank || out->shape.rank != rank) return false;
+    for (uint32_t i = 0; i + 2 < rank; i++)
+        if (q->shape.dims[i] != kt->shape.dims[i] || q->shape.dims[i] != v->shape.dims[i]) return false;
+    return kt->shape.dims[rank - 1] == v->shape.dims[rank - 2] && fm_dtype_is_float(q->dtype);
+}
+
+static flashmem_status fuse(fm_graph *g, fm_node *product, flashmem_error *err) {
+    pattern    p = { .scale = 1 };
+    fm_tensor *out = product->outputs[0], *v = product->inputs[1], *mask;
+    fm_node   *softmax = softmax_behind(product->inputs[0]);
+    if (!softmax || !walk(softmax->inputs[0], 1, &p, 16)) return FLASHMEM_OK;
+    fm_tensor *q = unscaled(p.scores->inputs[0], &p.scale), *kt = unscaled(p.scores->inputs[1], &p.scale);
+    if (!shapes_fit(q, kt, v, out) || q->constant || kt->constant) return FLASHMEM_OK;
+    const fm_shape *scores = &p.scores->outputs[0]->shape;
+    for (uint32_t i = 0; i < p.mask_count; i++) {
+        fm_shape both;
+        p.masks[i].tensor = fit_rank(g, product, p.masks[i].tensor, q->shape.rank);
+        if (!p.masks[i].tensor || !fm_shape_broadcast(scores, &p.masks[i].tensor->shape, &both) ||
+            !fm_shape_equal(scores, &both))
+            return FLASHMEM_OK;
+    }
+    fm_attention_params *params = fm_arena_alloc(g->arena, sizeof *params);
+    bool                 done;
+    params->scale = (float)p.scale;
+    params->k_transposed = true;
+    FM_TRY(fm_masks_resolve(g, product, p.masks, p.mask_count, scores, q->dtype, &mask, params, &done, err));
+    if (!done) return FLASHMEM_OK;
+    fm_tensor *k = repeated_keys(kt), *values = before_repeat(v);
+    if (k && values != v && k->shape.dims[1] == values->shape.dims[1]) {
+        params->k_transposed = false;
+        kt = k;
+        v = values;
+    }
+    fm_tensor *inputs[4] = { q, kt, v, mask };
+    fm_node   *made = fm_replace_producer(g, out, &fm_op_fused_attention, product->name, inputs, mask ? 4 : 3);
+    made->params = params;
+    return FLASHMEM_OK;
+}
+
+flashmem_status fm_pass_attention(fm_graph *g, flashmem_error *err) {
+    for (fm_node *n = g->first, *next; n; n = next) {
+        next = n->next;
+        if (fm_is(n, "MatMul")) FM_TRY(fuse(g, n, err));
+    }
+    fm_graph_prune(g);
+    return FLASHMEM_OK;
+}
