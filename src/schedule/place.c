@@ -69,7 +69,7 @@ uint64_t fm_placer_total(const fm_placer *p, uint64_t *region_bytes, uint32_t *r
 }
 
 static bool ranges_meet(int32_t a_from, int32_t a_to, int32_t b_from, int32_t b_to) {
-    return a_from <= b_to && b_from <= a_to;
+    return a_from <= a_to && b_from <= b_to && a_from <= b_to && b_from <= a_to; /* empty ranges meet nothing */
 }
 
 static bool lives_meet(const placed *a, const fm_place_item *b) {

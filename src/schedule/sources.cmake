@@ -1,5 +1,12 @@
 set(FM_SCHEDULE_SOURCES
     src/schedule/place.c
     src/schedule/place_verify.c
+    src/schedule/replay.c
+    src/schedule/replay_cut.c
+    src/schedule/replay_facts.c
+    src/schedule/replay_images.c
+    src/schedule/replay_place.c
+    src/schedule/replay_print.c
+    src/schedule/replay_verify.c
     src/schedule/timed.c
     src/schedule/timed_verify.c)

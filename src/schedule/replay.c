@@ -1,0 +1,291 @@
+/* fm_replay_make: facts, a slab size, a timed plan in the least memory that serves it, residents in what is left, and
+ * placement. */
+#include "schedule/replay.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "schedule/replay_internal.h"
+
+/* Largest first: of equals the one with fewer launches is taken. */
+static const uint64_t slab_sizes[] = { 16 << 20, 8 << 20, 4 << 20, 2 << 20, 1 << 20 };
+enum { SLAB_SIZES = sizeof slab_sizes / sizeof slab_sizes[0] };
+
+#define LATENCY_SLACK 0.02 /* of the best latency, given for less memory */
+#define SLAB_SLACK 0.005   /* of the best latency, given for fewer launches */
+
+typedef struct candidate {
+    fm_cut cut;
+    double latency; /* predicted at the budget; < 0: does not fit */
+    bool   tried;
+} candidate;
+
+typedef struct maker {
+    fm_replay_facts facts;
+    candidate       candidates[SLAB_SIZES];
+    uint32_t        candidate_count;
+    fm_placed       minimum;       /* of the last candidate, whose slabs are the smallest */
+    uint64_t        minimum_bytes, minimum_bound;
+    uint64_t        budget;        /* what the plan may take, images and staging included */
+    fm_arena       *arena;
+} maker;
+
+/* --- candidates --------------------------------------------------------------------------------------------------- */
+
+static void add_candidate(maker *m, uint64_t slab_bytes) {
+    candidate *c = &m->candidates[m->candidate_count];
+    fm_replay_cut(&m->facts, slab_bytes, &c->cut);
+    c->latency = -1;
+    c->tried = false;
+    /* A smaller slab that cuts nothing more is the same plan. */
+    if (m->candidate_count && c->cut.step_count == c[-1].cut.step_count) return;
+    m->candidate_count++;
+}
+
+static void make_candidates(maker *m) {
+    uint64_t given = m->facts.request->slab_bytes;
+    if (given) add_candidate(m, given);
+    for (int i = 0; i < SLAB_SIZES && !given; i++) add_candidate(m, slab_sizes[i]);
+}
+
+static uint64_t region_cap(const maker *m, const fm_cut *cut) {
+    return m->budget > cut->fixed ? m->budget - cut->fixed : 0;
+}
+
+/* Latency of each slab size if memory were not fragmented. */
+static void time_candidates(maker *m) {
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        candidate       *c = &m->candidates[i];
+        fm_timed_plan    plan;
+        uint64_t         cap = region_cap(m, &c->cut);
+        fm_timed_problem problem = fm_replay_problem(&m->facts, &c->cut, cap < INT64_MAX / 2 ? cap : INT64_MAX / 2);
+        fm_timed_plan_init(&plan, &problem, m->arena);
+        if (fm_timed_solve(&problem, &plan)) c->latency = plan.latency;
+    }
+}
+
+/* The untried candidate with the least latency; of nearly equals the first, whose slabs are the largest. */
+static candidate *next_candidate(maker *m) {
+    double least = -1;
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        const candidate *c = &m->candidates[i];
+        if (!c->tried && c->latency >= 0 && (least < 0 || c->latency < least)) least = c->latency;
+    }
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        candidate *c = &m->candidates[i];
+        if (c->tried || c->latency < 0 || c->latency > least * (1 + SLAB_SLACK)) continue;
+        c->tried = true;
+        return c;
+    }
+    return NULL;
+}
+
+/* --- residents ---------------------------------------------------------------------------------------------------- */
+
+/* Evenly along the run, so that what is left to read is spread over all of the compute that hides it. */
+static uint64_t keep_spread(fm_cut *cut, uint64_t bytes) {
+    double   share = (double)bytes / (double)(cut->object_bytes ? cut->object_bytes : 1), credit = 0;
+    uint64_t kept = 0;
+    for (uint32_t o = 0; o < cut->object_count; o++) {
+        fm_timed_object *object = &cut->timed_objects[o];
+        credit += share * (double)object->bytes;
+        object->resident = credit >= 0.5 * (double)object->bytes && kept + object->bytes <= bytes;
+        if (!object->resident) continue;
+        credit -= (double)object->bytes;
+        kept += object->bytes;
+    }
+    return kept;
+}
+
+/* The first objects of a run: what its start would wait for where nothing can be read ahead. */
+static uint64_t keep_first(fm_cut *cut, uint64_t bytes) {
+    uint64_t kept = 0;
+    for (uint32_t o = 0; o < cut->object_count; o++) {
+        fm_timed_object *object = &cut->timed_objects[o];
+        object->resident = kept + object->bytes <= bytes;
+        if (object->resident) kept += object->bytes;
+    }
+    return kept;
+}
+
+static void keep_none(fm_cut *cut) {
+    for (uint32_t o = 0; o < cut->object_count; o++) cut->timed_objects[o].resident = 0;
+}
+
+/* Keeps at most `bytes` of objects, by whichever rule makes later runs shorter; returns what is kept. */
+static uint64_t choose_residents(const maker *m, fm_cut *cut, uint64_t cap, uint64_t bytes, fm_timed_plan *plan) {
+    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, cap);
+    double           spread = -1, first = -1;
+    keep_first(cut, bytes);
+    if (fm_timed_solve_steady(&problem, plan)) first = fm_timed_period(&problem, plan, m->arena);
+    keep_spread(cut, bytes);
+    if (fm_timed_solve_steady(&problem, plan)) spread = fm_timed_period(&problem, plan, m->arena);
+    if (first >= 0 && (spread < 0 || first < spread)) return keep_first(cut, bytes);
+    return keep_spread(cut, bytes);
+}
+
+/* --- one candidate ------------------------------------------------------------------------------------------------ */
+
+/* Everything stays: the plan of a model that fits. */
+static bool place_all_resident(const maker *m, fm_cut *cut, uint64_t cap, fm_placed *out) {
+    for (uint32_t o = 0; o < cut->object_count; o++) cut->timed_objects[o].resident = 1;
+    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, INT64_MAX / 2);
+    if (fm_timed_solve(&problem, &out->plan) && fm_replay_place(&m->facts, cut, &problem, cap, out, m->arena)) return true;
+    keep_none(cut);
+    return false;
+}
+
+/* Solves for a cap and places under a limit. */
+static bool place_streamed(const maker *m, const fm_cut *cut, uint64_t cap, uint64_t limit, fm_placed *out) {
+    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, cap);
+    return fm_timed_solve(&problem, &out->plan) && fm_replay_place(&m->facts, cut, &problem, limit, out, m->arena);
+}
+
+static uint64_t least_cap(const maker *m, const fm_cut *cut) {
+    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, 0);
+    return fm_timed_minimum_bound(&problem, m->arena);
+}
+
+/* What the budget leaves keeps weights for later runs, as long as the first one is not slower for it. */
+static void add_residents(const maker *m, fm_cut *cut, uint64_t cap, uint64_t stream_cap, fm_placed *out) {
+    double   latency = out->plan.latency;
+    uint64_t room = cap - out->total;
+    for (int attempt = 0; attempt < 4; attempt++, room = room / 4 * 3) {
+        uint64_t kept = choose_residents(m, cut, stream_cap + room, room, &out->plan), least = least_cap(m, cut);
+        if (!kept) break;
+        uint64_t wanted = stream_cap + kept > least ? stream_cap + kept : least;
+        if (wanted <= cap && place_streamed(m, cut, wanted, cap, out) && out->plan.latency <= latency * (1 + LATENCY_SLACK)) return;
+    }
+    keep_none(cut);
+    place_streamed(m, cut, stream_cap, cap, out); /* as it was */
+}
+
+static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
+    fm_cut          *cut = &c->cut;
+    uint64_t         cap = region_cap(m, cut), whole = cut->object_bytes + cut->activation_peak;
+    bool             automatic = m->facts.request->automatic;
+    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, cap);
+    fm_placed_init(out, &m->facts, cut, m->arena);
+    if (whole <= cap && !automatic && place_all_resident(m, cut, cap, out)) return true;
+    if (problem.cap > whole) problem.cap = whole; /* more changes nothing */
+    uint64_t stream_cap = fm_timed_least_memory(&problem, LATENCY_SLACK, problem.cap, m->arena);
+    if (!place_streamed(m, cut, stream_cap, cap, out)) {
+        stream_cap = least_cap(m, cut);
+        if (!place_streamed(m, cut, stream_cap, cap, out)) return false;
+    }
+    if (automatic) {
+        fm_placed whole_plan;
+        if (whole > out->total || whole > cap) return true;
+        fm_placed_init(&whole_plan, &m->facts, cut, m->arena);
+        if (place_all_resident(m, cut, cap, &whole_plan)) *out = whole_plan;
+        return true;
+    }
+    if (out->total < cap) add_residents(m, cut, cap, stream_cap, out);
+    return true;
+}
+
+/* --- the replay --------------------------------------------------------------------------------------------------- */
+
+static void choose_requests(const maker *m, const fm_cut *cut, fm_replay *out) {
+    const fm_replay_request *r = m->facts.request;
+    uint64_t quarter = cut->largest / 4, least = 1 << 20, most = 4 << 20;
+    uint64_t bytes = quarter < least ? least : quarter > most ? most : quarter / FM_PACK_ALIGN * FM_PACK_ALIGN;
+    out->read_depth = r->read_depth ? r->read_depth : 4;
+    out->read_bytes = r->read_bytes ? r->read_bytes : (uint32_t)bytes;
+    out->read_bytes = out->read_bytes < FM_PACK_ALIGN ? FM_PACK_ALIGN : out->read_bytes / FM_PACK_ALIGN * FM_PACK_ALIGN;
+}
+
+static void fill_objects(const fm_placed *placed, const fm_cut *cut, fm_replay *out) {
+    for (uint32_t o = 0; o < cut->object_count; o++) {
+        fm_replay_object *object = &cut->objects[o];
+        object->after = placed->plan.after[o];
+        object->wrap = placed->plan.wrap[o];
+        object->resident = cut->timed_objects[o].resident;
+        object->region = placed->object_region[o];
+        object->place = placed->object_place[o];
+        object->request = placed->plan.request[o];
+        object->arrival = placed->plan.arrival[o];
+        if (object->resident) out->resident_bytes += object->bytes;
+    }
+}
+
+static void fill(const maker *m, const fm_cut *cut, const fm_placed *placed, fm_replay *out) {
+    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, 0);
+    *out = (fm_replay){
+        .steps = cut->steps, .step_count = cut->step_count, .objects = cut->objects, .object_count = cut->object_count,
+        .uses = cut->uses, .use_count = cut->use_count, .values = cut->values, .images = cut->images,
+        .image_count = cut->image_count, .pool = cut->pool, .pool_count = cut->pool_count,
+        .region_count = placed->regions, .slab_bytes = cut->largest, .staging_bytes = m->facts.staging,
+        .activation_peak = cut->activation_peak, .image_bytes = cut->image_bytes, .peak = placed->total + cut->fixed,
+        .minimum = m->minimum_bytes, .minimum_bound = m->minimum_bound, .latency = placed->plan.latency,
+        .stall = placed->plan.stall,
+    };
+    memcpy(out->region_bytes, placed->region_bytes, sizeof out->region_bytes);
+    out->average_bytes = fm_timed_average_memory(&problem, &placed->plan) + (double)cut->fixed;
+    fill_objects(placed, cut, out);
+    for (uint32_t v = 0; v < m->facts.program->value_count; v++) {
+        if (!cut->values[v].placed) continue;
+        cut->values[v].region = placed->value_region[v];
+        cut->values[v].offset = placed->value_place[v];
+    }
+    for (uint32_t k = 0; k < cut->step_count; k++) {
+        cut->steps[k].start = placed->plan.start[k];
+        cut->steps[k].end = placed->plan.end[k];
+    }
+    choose_requests(m, cut, out);
+}
+
+static flashmem_status find_minimum(maker *m, flashmem_error *err) {
+    fm_cut          *cut = &m->candidates[m->candidate_count - 1].cut;
+    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, 0);
+    fm_placed_init(&m->minimum, &m->facts, cut, m->arena);
+    FM_TRY(fm_replay_place_minimum(&m->facts, cut, &m->minimum, m->arena, err));
+    m->minimum_bytes = m->minimum.total + cut->fixed;
+    m->minimum_bound = fm_timed_minimum_bound(&problem, m->arena) + cut->fixed;
+    m->budget = m->facts.request->minimum ? m->minimum_bytes : m->facts.request->budget;
+    if (m->budget >= m->minimum_bytes) return FLASHMEM_OK;
+    return fm_fail(err, FLASHMEM_BUDGET,
+                   "a budget of %" PRIu64 " bytes, this model needs at least %" PRIu64 " (%.1f MB): give that or more",
+                   m->budget, m->minimum_bytes, (double)m->minimum_bytes * 1e-6);
+}
+
+/* Keeps the best of the candidates that can be placed; usually the first is. */
+static void solve(maker *m, fm_replay *out) {
+    const fm_cut *best_cut = NULL;
+    fm_placed     best;
+    time_candidates(m);
+    for (candidate *c; (c = next_candidate(m));) {
+        fm_placed placed;
+        if (best_cut && c->latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;
+        if (!place_candidate(m, c, &placed)) continue;
+        if (best_cut && placed.plan.latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;
+        best = placed;
+        best_cut = &c->cut;
+        if (best.plan.latency <= c->latency * (1 + LATENCY_SLACK + SLAB_SLACK)) break; /* as predicted */
+    }
+    if (best_cut) fill(m, best_cut, &best, out);
+    else fill(m, &m->candidates[m->candidate_count - 1].cut, &m->minimum, out);
+}
+
+flashmem_status fm_replay_make(const fm_pack *pack, const fm_program *program, const fm_replay_request *request,
+                               const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err) {
+    fm_replay_request checked = *request;
+    maker m = { .facts = { .pack = pack, .program = program, .request = &checked, .arena = arena }, .arena = arena };
+    memset(out, 0, sizeof *out);
+    if (checked.value_align == 0) checked.value_align = 128;
+    if (checked.value_align & (checked.value_align - 1) || checked.disk_rate <= 0)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second",
+                       checked.value_align, checked.disk_rate);
+    if (checked.path != FLASHMEM_PATH_IN_PLACE && checked.path != FLASHMEM_PATH_TEXTURE_COPY)
+        return fm_fail(err, FLASHMEM_UNSUPPORTED, "memory path %d is not built yet: use in-place or texture-copy", checked.path);
+    FM_TRY(fm_replay_analyse(&m.facts, err));
+    make_candidates(&m);
+    FM_TRY(find_minimum(&m, err));
+    solve(&m, out);
+    fm_debug(log, "plan",
+             "%u launches, %u objects, slabs of at most %" PRIu64 " bytes; peak %" PRIu64 ", resident %" PRIu64
+             ", minimum %" PRIu64 " (bound %" PRIu64 "); predicted %.1f ms, stalls %.1f ms",
+             out->step_count, out->object_count, out->slab_bytes, out->peak, out->resident_bytes, out->minimum,
+             out->minimum_bound, out->latency * 1e3, out->stall * 1e3);
+    return FLASHMEM_OK;
+}

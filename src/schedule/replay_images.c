@@ -1,0 +1,122 @@
+/* TEXTURE_COPY: which pooled image object holds each weight that kernels read as an image, and for which steps.
+ *
+ * Uses are taken from the largest down.  Each gets the free image that it wastes least of; if none is large enough, the
+ * cheaper of a new image and of making a free one larger. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "schedule/replay_internal.h"
+
+typedef struct use { /* of one row of images */
+    uint32_t row, first, last; /* replayed steps */
+    uint32_t width, height, half;
+} use;
+
+typedef struct holder { /* uses of one pool image: a list */
+    uint32_t last_use; /* index into uses + 1 */
+} holder;
+
+static uint64_t image_bytes(const fm_replay_facts *f, uint32_t width, uint32_t height, uint32_t half) {
+    uint64_t pitch = f->request->texture_pitch_texels ? f->request->texture_pitch_texels : 1;
+    return (width + pitch - 1) / pitch * pitch * height * (half ? 8u : 16u);
+}
+
+static int by_bytes(const void *a, const void *b) {
+    const use *x = a, *y = b;
+    uint64_t   p = (uint64_t)x->width * x->height, q = (uint64_t)y->width * y->height;
+    if (p != q) return p > q ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static bool is_free(const use *uses, const uint32_t *next, uint32_t head, const use *wanted) {
+    for (uint32_t i = head; i; i = next[i - 1])
+        if (uses[i - 1].first <= wanted->last && wanted->first <= uses[i - 1].last) return false;
+    return true;
+}
+
+static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* Index of the pool image for uses[i]; pool_count: a new one. */
+static uint32_t choose(const fm_replay_facts *f, const fm_cut *cut, const use *uses, const uint32_t *next, const holder *holders,
+                       const use *wanted) {
+    uint32_t best = cut->pool_count;
+    uint64_t best_growth = image_bytes(f, wanted->width, wanted->height, wanted->half), best_size = UINT64_MAX;
+    for (uint32_t i = 0; i < cut->pool_count; i++) {
+        const fm_replay_pool_image *image = &cut->pool[i];
+        if (image->half != wanted->half || !is_free(uses, next, holders[i].last_use, wanted)) continue;
+        uint64_t size = image_bytes(f, larger(image->width, wanted->width), larger(image->height, wanted->height), image->half);
+        uint64_t growth = size - image->bytes;
+        if (growth > best_growth || (growth == best_growth && size >= best_size)) continue;
+        best = i;
+        best_growth = growth;
+        best_size = size;
+    }
+    return best;
+}
+
+/* Rows of one object: its slab, or every weight of the bundle that is read as an image. */
+static void add_rows(const fm_replay_facts *f, fm_cut *cut, fm_replay_object *object, use *uses) {
+    uint32_t first = object->weight == FM_NONE ? 0 : object->weight;
+    uint32_t end = object->weight == FM_NONE ? f->pack->weight_count : object->weight + 1;
+    object->first_image = cut->image_count;
+    for (uint32_t w = first; w < end; w++) {
+        const fm_weight     *weight = &f->pack->weights[w];
+        const fm_weight_use *used = &f->weights[w];
+        if (weight->object != object->object || !used->image) continue;
+        bool            slab = object->weight != FM_NONE;
+        fm_replay_image row = { .weight = w, .first_panel = slab ? object->first_panel : 0,
+                                .panels = slab ? object->panels : (uint32_t)weight->panels, .source = weight->object_offset };
+        use u = { .row = cut->image_count, .width = (uint32_t)weight->k, .height = row.panels,
+                  .half = weight->format == FM_WEIGHT_F16 };
+        u.first = slab ? object->first : cut->first_part[used->first];
+        u.last = slab ? object->last : cut->first_part[used->last + 1] - 1;
+        row.convert_before = u.first;
+        uses[cut->image_count] = u;
+        cut->images[cut->image_count++] = row;
+    }
+    object->images = cut->image_count - object->first_image;
+}
+
+static void name_first_images(const fm_replay_facts *f, fm_cut *cut) {
+    const fm_program *p = f->program;
+    for (uint32_t k = 0; k < cut->step_count; k++) {
+        fm_replay_step *part = &cut->steps[k];
+        const fm_step  *step = &p->steps[part->step];
+        for (uint32_t a = step->first_arg; a < step->first_arg + step->arg_count && part->image == FM_NONE; a++) {
+            if (p->args[a].kind != FM_ARG_IMAGE) continue;
+            uint32_t w = p->values[p->args[a].value].weight;
+            for (uint32_t u = part->first_object; u < part->first_object + part->object_count; u++) {
+                const fm_replay_object *object = &cut->objects[cut->uses[u]];
+                for (uint32_t i = object->first_image; i < object->first_image + object->images; i++)
+                    if (cut->images[i].weight == w) part->image = i;
+            }
+        }
+    }
+}
+
+void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
+    uint32_t most = 0;
+    for (uint32_t w = 0; w < f->pack->weight_count; w++) most += f->weights[w].image && !f->weights[w].cuttable;
+    if (f->request->path != FLASHMEM_PATH_TEXTURE_COPY) return;
+    most += cut->object_count;
+    use      *uses = fm_arena_array(f->arena, most, sizeof *uses);
+    holder   *holders = fm_arena_array(f->arena, most, sizeof *holders);
+    uint32_t *next = fm_arena_array(f->arena, most, sizeof *next);
+    cut->images = fm_arena_array(f->arena, most, sizeof *cut->images);
+    cut->pool = fm_arena_array(f->arena, most, sizeof *cut->pool);
+    for (uint32_t o = 0; o < cut->object_count; o++) add_rows(f, cut, &cut->objects[o], uses);
+    qsort(uses, cut->image_count, sizeof *uses, by_bytes);
+    for (uint32_t i = 0; i < cut->image_count; i++) {
+        uint32_t              chosen = choose(f, cut, uses, next, holders, &uses[i]);
+        fm_replay_pool_image *image = &cut->pool[chosen];
+        if (chosen == cut->pool_count) cut->pool_count++;
+        *image = (fm_replay_pool_image){ .width = larger(image->width, uses[i].width),
+                                         .height = larger(image->height, uses[i].height), .half = uses[i].half };
+        image->bytes = image_bytes(f, image->width, image->height, image->half);
+        cut->images[uses[i].row].image = chosen;
+        next[i] = holders[chosen].last_use;
+        holders[chosen].last_use = i + 1;
+    }
+    for (uint32_t i = 0; i < cut->pool_count; i++) cut->image_bytes += cut->pool[i].bytes;
+    name_first_images(f, cut);
+}
