@@ -1,6 +1,8 @@
 # Files of the program flashmem.
 set(FM_CLI_SOURCES
     cli/arrays.c
+    cli/bench_child.c
+    cli/bench_limits.c
     cli/cmd_bench.c
     cli/cmd_compile.c
     cli/cmd_devices.c
