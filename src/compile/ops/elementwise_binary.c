@@ -39,6 +39,12 @@ DOUBLE(less, a < b)
 DOUBLE(greater_equal, a >= b)
 DOUBLE(less_equal, a <= b)
 DOUBLE(prelu, a < 0 ? a * b : a)
+/* The sign of the divisor, as in Python. */
+static double d_mod(double a, double b) {
+    double r = fmod(a, b);
+    if (r == 0) return copysign(0.0, b);
+    return (r < 0) != (b < 0) ? r + b : r;
+}
 INT(add, (int64_t)((uint64_t)a + (uint64_t)b))
 INT(sub, (int64_t)((uint64_t)a - (uint64_t)b))
 INT(mul, (int64_t)((uint64_t)a *(uint64_t)b))
@@ -103,8 +109,8 @@ static const binary_row rows[] = {
     BITS("BitwiseXor", "^", bit_xor),
     { "PRelu", FM_TYPES_FLOAT | FM_TYPES_INT, false, true, false, "(fm_relu($0)-fm_relu(-$0)*$1)", "($0<0?$0*$1:$0)",
       NULL, d_prelu, i_prelu, NULL },
-    { "Mod", NUMBER, false, false, false, NULL, "(($1==0||$1==-1)?0:$0%$1+(($0%$1!=0&&($0%$1<0)!=($1<0))?$1:0))",
-      "($1==0?0:$0%$1)", NULL, i_mod, u_mod },
+    { "Mod", NUMBER, false, true, false, "($0-floor($0/$1)*$1)", "(($1==0||$1==-1)?0:$0%$1+(($0%$1!=0&&($0%$1<0)!=($1<0))?$1:0))",
+      "($1==0?0:$0%$1)", d_mod, i_mod, u_mod },
 };
 static const binary_row fmod_row = {
     "Mod", NUMBER, false, false, false, "fmod($0,$1)", "(($1==0||$1==-1)?0:$0%$1)", "($1==0?0:$0%$1)",
@@ -127,7 +133,6 @@ static const binary_row *row_of(const fm_node *node) {
 static flashmem_status infer(fm_graph *g, fm_node *node, flashmem_error *err) {
     const binary_row *row = row_of(node);
     uint32_t          types = row->types;
-    if (strcmp(row->name, "Mod") == 0 && !row->of_double) types = FM_TYPES_INT;
     if (strcmp(row->name, "Mean") == 0 || strcmp(row->name, "Sum") == 0) types = FM_TYPES_FLOAT;
     if (strcmp(row->name, "BitShift") == 0) {
         const char *direction = fm_node_string(node, "direction", "");

@@ -139,7 +139,7 @@ static flashmem_status range_count(const fm_node *node, int64_t *count, flashmem
 static flashmem_status infer_range(fm_graph *g, fm_node *node, flashmem_error *err) {
     (void)g;
     fm_shape shape = { .rank = 1 };
-    FM_TRY(fm_infer_type(node, 0, FM_TYPE(F32) | FM_TYPE(F64) | FM_TYPE(I16) | FM_TYPES_INDEX, err));
+    FM_TRY(fm_infer_type(node, 0, FM_TYPES_FLOAT | FM_TYPE(I16) | FM_TYPES_INDEX, err));
     FM_TRY(range_count(node, &shape.dims[0], err));
     fm_infer_output(node, 0, node->inputs[0]->dtype, &shape);
     return FLASHMEM_OK;

@@ -16,7 +16,7 @@ typedef struct rearrangement {
 
 static flashmem_status rearrangement_of(const fm_node *node, rearrangement *r, flashmem_error *err) {
     static const uint32_t column_row[] = { 0, 1, 4, 2, 5, 3 }, depth_column_row[] = { 0, 3, 4, 1, 5, 2 };
-    static const uint32_t to_depth[] = { 0, 3, 5, 1, 2, 4 };
+    static const uint32_t to_depth[] = { 0, 3, 5, 1, 2, 4 }, to_depth_column_row[] = { 0, 1, 3, 5, 2, 4 };
     const fm_tensor      *x = node->inputs[0];
     const int64_t        *d = x->shape.dims;
     int64_t               b = fm_node_int(node, "blocksize", 0);
@@ -36,7 +36,7 @@ static flashmem_status rearrangement_of(const fm_node *node, rearrangement *r, f
     } else {
         r->split = (fm_shape){ 6, { d[0], d[1], d[2] / b, b, d[3] / b, b } };
         r->out = (fm_shape){ 4, { d[0], d[1] * b * b, d[2] / b, d[3] / b } };
-        memcpy(r->permutation, to_depth, sizeof to_depth);
+        memcpy(r->permutation, crd ? to_depth_column_row : to_depth, sizeof to_depth);
     }
     return FLASHMEM_OK;
 }
