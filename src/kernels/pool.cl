@@ -11,8 +11,8 @@
 
 /* Window indices from first to end - 1 are those whose position start + i * dilation lies in 0..size - 1. */
 static inline int window_first(int start, int dilation) { return start < 0 ? (dilation - 1 - start) / dilation : 0; }
-static inline int window_end(int start, int dilation, int kernel, int size) {
-    return start >= size ? 0 : min(kernel, (size - start + dilation - 1) / dilation);
+static inline int window_end(int start, int dilation, int taps, int size) {
+    return start >= size ? 0 : min(taps, (size - start + dilation - 1) / dilation);
 }
 
 /* The window of output (oh, ow): rows i0..i1, columns j0..j1, and the factor of an average. */

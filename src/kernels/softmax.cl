@@ -26,7 +26,11 @@ __kernel void softmax(SOFTMAX_PARAMETERS) {
             top = fmax(top, v);
         }
         if (top == -INFINITY) top = 0;
-        for (int c = 0; c < d3; c++) total += exp(to[c * o_s3] - top);
+        for (int block = 0; block < d3; block += 256) { /* sums of sums lose less */
+            float part = 0;
+            for (int c = block; c < min(block + 256, d3); c++) part += exp(to[c * o_s3] - top);
+            total += part;
+        }
         float factor = total > 0 ? 1.0f / total : 0.0f, shift = log(total);
         for (int c = 0; c < d3; c++) {
             float v = to[c * o_s3] - top;
