@@ -54,7 +54,7 @@ static int compile(const cli_options *options, const flashmem_compile_options *t
 static int choose_layout(const cli_options *options, flashmem_layout *layout) {
     if (!options->layout) {
         flashmem_error error = {0};
-        return flashmem_device_layout(options->device, layout, &error) ? cli_fail(&error) : 0;
+        return flashmem_device_layout(options->device, NULL, layout, &error) ? cli_fail(&error) : 0;
     }
     if (!strcmp(options->layout, "cpu")) *layout = FLASHMEM_LAYOUT_CPU;
     else if (!strcmp(options->layout, "texture")) *layout = FLASHMEM_LAYOUT_TEXTURE;

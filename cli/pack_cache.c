@@ -162,7 +162,7 @@ static const char *choose_layout(const cli_options *options, int *code) {
     if (options->memory_path && !strncmp(options->memory_path, "texture", 7)) return "texture";
     flashmem_layout layout = FLASHMEM_LAYOUT_CPU;
     flashmem_error  error = {0};
-    if (flashmem_device_layout(options->device, &layout, &error)) *code = cli_fail(&error);
+    if (flashmem_device_layout(options->device, options->no_cache ? "" : options->cache_dir, &layout, &error)) *code = cli_fail(&error);
     return names[layout];
 }
 

@@ -48,7 +48,7 @@ static int make_pack(const search *s, flashmem_error *error) {
     options.shapes      = shapes;
     options.shape_count = 2;
     options.log         = log_line;
-    return flashmem_device_layout(NULL, &options.layout, error) || flashmem_compile(s->model, s->pack, &options, NULL, error) ? fail(error) : 0;
+    return flashmem_device_layout(NULL, NULL, &options.layout, error) || flashmem_compile(s->model, s->pack, &options, NULL, error) ? fail(error) : 0;
 }
 
 static int open_embedder(embedder *e, const search *s, flashmem_error *error) {

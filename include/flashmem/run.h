@@ -144,8 +144,10 @@ FLASHMEM_API flashmem_status flashmem_devices(int (*each)(void *user, const flas
 /* Makes a context, builds and runs an empty kernel: what the bare runtime costs.  *seconds may be NULL. */
 FLASHMEM_API flashmem_status flashmem_device_probe(const char *device, uint32_t threads, double *seconds,
                                                    flashmem_error *error);
-/* The layout class to compile for: device as in the run options. */
-FLASHMEM_API flashmem_status flashmem_device_layout(const char *device, flashmem_layout *layout, flashmem_error *error);
+/* The layout class to compile for: device and cache_dir as in the run options.  A device that has run before is
+ * remembered in its profile and not brought up. */
+FLASHMEM_API flashmem_status flashmem_device_layout(const char *device, const char *cache_dir, flashmem_layout *layout,
+                                                    flashmem_error *error);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,8 @@
 /* What devices there are, and which weight layout to compile for. */
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/file.h"
 
 #include "run/gpu/opencl_device.h"
 #include "run/model.h"
@@ -36,14 +39,21 @@ flashmem_status flashmem_devices(int (*each)(void *user, const flashmem_device_i
     return fm_gpu_list_opencl(list_one, &l, error);
 }
 
-flashmem_status flashmem_device_layout(const char *device, flashmem_layout *layout, flashmem_error *error) {
+flashmem_status flashmem_device_layout(const char *device, const char *cache_dir, flashmem_layout *layout,
+                                       flashmem_error *error) {
+    static const fm_log silent;
     fm_cl_device found;
-    if (device && strcmp(device, "null") == 0) {
-        *layout = FLASHMEM_LAYOUT_CPU;
-        return FLASHMEM_OK;
+    fm_profile   profile;
+    *layout = FLASHMEM_LAYOUT_CPU;
+    if (device && strcmp(device, "null") == 0) return FLASHMEM_OK;
+    char *folder = cache_dir ? NULL : fm_file_cache_folder();
+    fm_profile_load(&profile, cache_dir ? cache_dir : folder ? folder : "", device ? device : "", 0, &silent);
+    free(folder);
+    if (!profile.seen) {
+        FM_TRY(fm_cl_device_find(&found, device ? device : "", 0, error));
+        profile.facts = found.facts;
+        fm_cl_device_release(&found);
     }
-    FM_TRY(fm_cl_device_find(&found, device ? device : "", 0, error));
-    *layout = found.facts.is_cpu ? FLASHMEM_LAYOUT_CPU : FLASHMEM_LAYOUT_TEXTURE;
-    fm_cl_device_release(&found);
+    if (!profile.facts.is_cpu) *layout = FLASHMEM_LAYOUT_TEXTURE;
     return FLASHMEM_OK;
 }

@@ -5,6 +5,7 @@ set(FM_RUN_SOURCES
     src/run/inspect.c
     src/run/memory.c
     src/run/options.c
+    src/run/probe.c
     src/run/run.c
     src/run/stats.c
     src/run/trace.c
