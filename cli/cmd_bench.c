@@ -1,5 +1,6 @@
 /* flashmem bench: cold samples in fresh processes, the machine's limits, a serial run and a peer, all in turns; then
  * warm.  Definitions: docs/measuring.md. */
+#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@
 typedef struct bench {
     const cli_options *options;
     cli_pack           pack;
-    char               folder[64], report[96]; /* temporary */
+    char               folder[512], report[640]; /* temporary */
     char               files[64][1024];        /* the model's, dropped for the peer */
     int                file_count;
     bench_disk         disk_setting;
@@ -149,7 +150,7 @@ static bool bare_sample(bench *b) {
 
 /* FLOP/s of a 2048-cubed matmul at the run's weight type, the best of its warm runs. */
 static bool measure_peak(bench *b) {
-    char model[96], pack[96];
+    char model[640], pack[640];
     snprintf(model, sizeof model, "%s/matmul.onnx", b->folder);
     snprintf(pack, sizeof pack, "%s/matmul.flm", b->folder);
     if (!bench_write_matmul(model, 2048)) return cli_usage("%s: cannot be written", model);
@@ -192,21 +193,17 @@ static bool warm_samples(bench *b) {
 
 /* Every cache empty, pack given. */
 static bool first_run_sample(bench *b) {
-    char pocl[128], cache[96], remove[256];
+    char pocl[640], cache[640];
     snprintf(pocl, sizeof pocl, "POCL_CACHE_DIR=%s/pocl", b->folder);
     snprintf(cache, sizeof cache, "%s/cache", b->folder);
-    snprintf(remove, sizeof remove, "%s/pocl", b->folder);
-    mkdir(remove, 0700);
+    mkdir(strchr(pocl, '=') + 1, 0700);
     char *const environment[] = {pocl, NULL};
     const char *const extra[] = {"--cache-dir", cache, NULL};
     bench_child child;
-    bool ok = measure_once(b, extra, environment, &child);
-    if (ok) {
-        bench_add(&b->first_run, integrated_of(&child));
-        json_decref(child.report);
-    }
-    snprintf(remove, sizeof remove, "rm -rf '%s/pocl' '%s/cache'", b->folder, b->folder);
-    return system(remove) == 0 && ok;
+    if (!measure_once(b, extra, environment, &child)) return false;
+    bench_add(&b->first_run, integrated_of(&child));
+    json_decref(child.report);
+    return true;
 }
 
 static bool cold_samples(bench *b) {
@@ -328,15 +325,9 @@ static int write_json(const bench *b, const bench_result *r) {
     return failed ? (cli_usage("%s: cannot be written", b->options->json), 1) : 0;
 }
 
-/* Also what an interrupted or failed step left there. */
-static void remove_folder(const bench *b) {
-    static const char *const names[] = {"report.json", "matmul.onnx", "matmul.flm"};
-    char path[128];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", b->folder, names[i]);
-        unlink(path);
-    }
-    rmdir(b->folder);
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st, (void)type, (void)at;
+    return remove(path);
 }
 
 static int measure(bench *b) {
@@ -361,11 +352,12 @@ int cmd_bench(const cli_options *options) {
     cli_arrays_free(&arrays);
     if (code || (code = cli_pack_get(&b.pack, options, &texts.list))) return code;
     if (options->peer && b.pack.model[0] && flashmem_model_files(b.pack.model, note_file, &b, &error)) return cli_fail(&error);
-    snprintf(b.folder, sizeof b.folder, "/tmp/flashmem-bench-XXXXXX");
+    const char *temporary = getenv("TMPDIR");
+    snprintf(b.folder, sizeof b.folder, "%.480s/flashmem-bench-XXXXXX", temporary && *temporary ? temporary : "/tmp");
     if (!mkdtemp(b.folder)) return cli_usage("%s: no temporary folder", b.folder), 1;
     snprintf(b.report, sizeof b.report, "%s/report.json", b.folder);
     code = measure(&b);
-    remove_folder(&b);
+    nftw(b.folder, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* also what an interrupted or failed step left there */
     cli_pack_release(&b.pack);
     return code;
 }
