@@ -18,14 +18,14 @@ typedef struct fm_read_done {
     int32_t  result; /* bytes read, fewer at the end of the file or when the system stops early; or -errno */
 } fm_read_done;
 
-/* All calls but wake come from the reader's thread.  Integer results: 0 or a count, or -errno. */
+/* All calls but wake come from the reader's thread; close when that has ended.  Integer results: 0 or a count, or -errno. */
 typedef struct fm_read_ops {
     const char *name;
     int  (*open)(void **state, uint32_t most); /* at most `most` reads are ever unfinished */
     int  (*submit)(void *state, const fm_read *read);  /* does not block */
     int  (*wait)(void *state, fm_read_done *done, uint32_t capacity); /* blocks for a result or a wake: may be 0 */
     void (*wake)(void *state); /* any thread: makes the present or the next wait return */
-    void (*close)(void *state); /* every read has come back */
+    void (*close)(void *state); /* every read has come back, or the backend has failed */
 } fm_read_ops;
 
 extern const fm_read_ops fm_read_threads;

@@ -217,7 +217,6 @@ static void *reader_main(void *argument) {
         }
         handle_results(reader);
     }
-    reader->ops->close(reader->state);
     return NULL;
 }
 
@@ -300,6 +299,7 @@ void fm_reader_close(fm_reader *reader) {
     atomic_store(&reader->stopping, 1);
     poke(reader);
     pthread_join(reader->thread, NULL);
+    if (reader->state) reader->ops->close(reader->state); /* here: the poke above may still have used it */
     release(reader);
 }
 
