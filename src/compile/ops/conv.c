@@ -90,6 +90,15 @@ static flashmem_status emit_pointwise(fm_lower *l, const fm_conv_desc *d, const 
     return fm_lower_matmul(l, &m, err);
 }
 
+/* Fast rows read runs of channels: an input that lies otherwise is copied once. */
+static flashmem_status input_channels_last(fm_lower *l, fm_conv_desc *d, flashmem_error *err) {
+    if (d->group > 1 || d->x.shape.dims[1] == 1 || d->x.strides[1] == 1) return FLASHMEM_OK;
+    fm_view copy = fm_lower_storage(l, FM_VALUE_ACTIVATION, FLASHMEM_F32, &d->x.shape, channels_last, NULL);
+    FM_TRY(fm_lower_copy(l, d->name, &d->x, &copy, err));
+    d->x = copy;
+    return FLASHMEM_OK;
+}
+
 /* Channels [from, from + count) of the [kh, kw, C, O] weight. */
 static const fm_recipe *channel_slice(fm_arena *a, const fm_recipe *r, int64_t from, int64_t count) {
     int64_t  start[4] = { 0, 0, from, 0 }, step[4] = { 1, 1, 1, 1 };
@@ -132,6 +141,7 @@ static flashmem_status emit(fm_lower *l, fm_conv_desc *d, const fm_tensor *w, fl
         return fm_emit_conv(&l->emit, d, err);
     }
     const fm_recipe *kn = as_matrix(l->graph->arena, r);
+    FM_TRY(input_channels_last(l, d, err));
     if (is_pointwise(d)) return emit_pointwise(l, d, kn, w->name, err);
     if (l->layout == FLASHMEM_LAYOUT_TEXTURE && kn->shape.dims[0] > (int64_t)l->image_limit)
         return emit_bands(l, d, r, w->name, err);
