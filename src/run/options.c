@@ -93,8 +93,10 @@ static flashmem_status choose_path(flashmem_model *model, const fm_gpu_facts *fa
     flashmem_memory_path asked = model->options.memory_path;
     if (asked != FLASHMEM_PATH_DEFAULT) {
         if (!allows(model, asked))
-            return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: its '%s' layout cannot be run by memory path '%s'", model->pack.path,
-                           fm_layout_name(layout), fm_memory_path_name(asked));
+            return fm_fail(err, FLASHMEM_WRONG_LAYOUT,
+                           "%s: its '%s' layout cannot be run by memory path '%s': compile the model with "
+                           "`flashmem compile MODEL.onnx -o PACK.flm --layout %s`", model->pack.path, fm_layout_name(layout),
+                           fm_memory_path_name(asked), asked == FLASHMEM_PATH_TEXTURE_COPY ? "texture" : "cpu");
         model->path = asked;
     } else if (facts->is_null || layout == preferred_layout(facts)) {
         model->path = allows(model, FLASHMEM_PATH_IN_PLACE) ? FLASHMEM_PATH_IN_PLACE : FLASHMEM_PATH_TEXTURE_COPY;
