@@ -33,9 +33,9 @@ static double median_of(const double *values, int count) {
     return middle;
 }
 
-static void print_summary(const cli_pack *pack, const flashmem_stats *s, const cli_run_figures *f) {
+static void print_summary(const cli_pack *pack, const flashmem_run_options *run, const flashmem_stats *s, const cli_run_figures *f) {
     char budget[64] = "off";
-    if (s->budget_bytes != UINT64_MAX) snprintf(budget, sizeof budget, "%.1f MB", (double)s->budget_bytes * 1e-6);
+    if (run->budget_kind != FLASHMEM_BUDGET_OFF) snprintf(budget, sizeof budget, "%.1f MB", (double)s->budget_bytes * 1e-6);
     printf("weights %.1f MB, budget %s, planned peak %.1f MB (minimum %.1f MB)\n", (double)s->weight_bytes * 1e-6, budget,
            (double)s->planned_peak_bytes * 1e-6, (double)s->minimum_budget_bytes * 1e-6);
     printf("first outputs after %.1f ms", f->integrated_ms);
@@ -85,7 +85,7 @@ static int run_model(const cli_options *options, const cli_pack *pack, const fla
         f.integrated_ms  = ((double)(f.ready_ns - cli_start_ns) - compile_ns) * 1e-6;
         f.startup_ms     = ((double)(opened - cli_start_ns) - compile_ns) * 1e-6 + first.device_ready * 1e3;
         f.warm_median_ms = median_of(f.run_ms + 1, f.runs - 1);
-        if (!options->quiet) print_summary(pack, &first, &f);
+        if (!options->quiet) print_summary(pack, run, &first, &f);
         if (options->trace && flashmem_model_trace_write(running, options->trace, &error)) code = cli_fail(&error);
         if (!code && options->json) code = cli_report_run(options->json, pack, &first, &last, &f);
     }

@@ -25,7 +25,7 @@ static int save(json_t *root, const char *path) {
 
 static json_t *memory_object(const flashmem_stats *s) {
     json_t *o = json_object();
-    json_object_set_new(o, "budget_bytes", s->budget_bytes == UINT64_MAX ? json_null() : bytes(s->budget_bytes));
+    json_object_set_new(o, "budget_bytes", bytes(s->budget_bytes));
     json_object_set_new(o, "planned_peak_bytes", bytes(s->planned_peak_bytes));
     json_object_set_new(o, "minimum_budget_bytes", bytes(s->minimum_budget_bytes));
     json_object_set_new(o, "minimum_bound_bytes", bytes(s->minimum_bound_bytes));

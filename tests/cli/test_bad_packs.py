@@ -70,7 +70,7 @@ def test_truncated__at_any_length(flashmem, tiny_pack, tmp_path):
 
 
 @pytest.mark.parametrize("length, says", [
-    (0, "not a pack"), (8, "not a pack"), (4000, "not a pack"), (4096, "the file is truncated or overwritten"), (-1, "the file is truncated or overwritten"),
+    (0, "0 bytes long, a pack has at least 4096"), (4000, "4000 bytes long, a pack has at least 4096"), (4096, "the file is truncated or overwritten"), (-1, "the file is truncated or overwritten"),
 ])
 def test_truncated__says_so(flashmem, tiny_pack, tmp_path, length, says):
     path = tmp_path / "t.flm"

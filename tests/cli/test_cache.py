@@ -144,7 +144,7 @@ def test_no_cache__leaves_nothing(fresh, model, tmp_path):
 
 def test_no_cache__leaves_nothing_after_an_error(fresh, model, tmp_path):
     (tmp_path / "tmp").mkdir()
-    fresh.fails("run", model, "--no-cache", "--random-inputs", 1, "--budget", "1", env={"TMPDIR": tmp_path / "tmp"}, says="minimum")
+    fresh.fails("run", model, "--no-cache", "--random-inputs", 1, "--budget", "1", env={"TMPDIR": tmp_path / "tmp"}, says="a budget of 1 bytes, this model needs at least")
     assert not list((tmp_path / "tmp").iterdir())
 
 

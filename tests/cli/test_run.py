@@ -125,7 +125,7 @@ def test_shape__taken_from_the_given_array(flashmem, dynamic_model, tmp_path):
 
 
 def test_shape__that_the_model_contradicts(flashmem, small_model):
-    flashmem.fails("run", small_model, "--shape", "x=5x255", "--random-inputs", 1, says=["'x'", "255", "256"])
+    flashmem.fails("run", small_model, "--shape", "x=5x255", "--random-inputs", 1, says="input 'x' has dimension 4 at axis 0, the given shape has 5")
 
 
 def test_shape__of_no_input(flashmem, small_model):
@@ -263,7 +263,7 @@ def test_budget__is_kept(flashmem, wide_pack, wide_model, tmp_path, budget, leas
     memory = json.loads((tmp_path / "r.json").read_text())["memory"]
     assert_close(got, reference(wide_model, load_folder(tmp_path / "out" / "inputs")))
     if budget == "off":
-        assert memory["budget_bytes"] is None
+        assert memory["budget_bytes"] == memory["planned_peak_bytes"] > 25e6
     else:
         scale = json.loads((tmp_path / "r.json").read_text())["weights_bytes"] if budget.endswith("%") else 1
         assert max(least * scale, memory["minimum_budget_bytes"] if budget.endswith("%") else 0) <= memory["budget_bytes"] <= max(
@@ -281,7 +281,7 @@ def test_budget__percentage_below_the_minimum_is_raised(flashmem, wide_pack, tmp
 
 def test_budget__below_the_minimum_states_it(flashmem, wide_pack, wide_model, tmp_path):
     minimum = int(flashmem.ok("plan", wide_pack, "--minimum").out)
-    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--budget", minimum - 1, says=["minimum", str(minimum)])
+    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--budget", minimum - 1, says=f"a budget of {minimum - 1} bytes, this model needs at least {minimum} (1.1 MB): give that or more")
     got = outputs(flashmem, wide_pack, tmp_path / "out", "--random-inputs", 1, "--budget", minimum, "--runs", 2, "--json", tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_text())["memory"]["planned_peak_bytes"] <= minimum
     assert_close(got, reference(wide_model, load_folder(tmp_path / "out" / "inputs")))
@@ -289,11 +289,11 @@ def test_budget__below_the_minimum_states_it(flashmem, wide_pack, wide_model, tm
 
 @pytest.mark.parametrize("budget", ["0", "1", "4096", "0.5M"])
 def test_budget__impossible(flashmem, wide_pack, budget):
-    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--budget", budget, says="minimum")
+    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--budget", budget, says="this model needs at least")
 
 
 def test_budget__leave_more_than_there_is(flashmem, wide_pack):
-    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--budget", "-100T", says="minimum")
+    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--budget", "-100T", says="this model needs at least")
 
 
 def test_budget__streams(flashmem, wide_pack, tmp_path):
@@ -426,7 +426,7 @@ def test_device__by_number_and_name(flashmem, small_pack, tmp_path):
 
 @pytest.mark.parametrize("device", ["99", "Abacus 3000"])
 def test_device__missing(flashmem, small_pack, device):
-    flashmem.fails("run", small_pack, "--random-inputs", 1, "--device", device, says=[device, "flashmem devices"])
+    flashmem.fails("run", small_pack, "--random-inputs", 1, "--device", device, says=[f"no OpenCL device '{device}'; there are: 0 '"])
 
 
 @pytest.mark.parametrize("arguments", [["devices"], ["probe"], ["run", "PACK", "--random-inputs", "1"], ["plan", "MODEL"]])
