@@ -1,0 +1,7 @@
+fm_add_test(NAME test_ops_infer SOURCES tests/compile/test_ops_infer.c tests/compile/ops_case.c LIBS flashmem_compile
+    LABELS compile)
+fm_add_test(NAME test_ops_fold SOURCES tests/compile/test_ops_fold.c tests/compile/ops_case.c LIBS flashmem_compile
+    LABELS compile)
+fm_add_test(NAME test_ops_lower SOURCES tests/compile/test_ops_lower.c tests/compile/ops_case.c LIBS flashmem_compile
+    LABELS compile)
+fm_add_program(NAME fold_outputs SOURCES tests/compile/fold_outputs.c LIBS flashmem_compile FOLDER tests)
