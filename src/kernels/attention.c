@@ -1,6 +1,8 @@
 /* Fused attention. */
 #include "kernels/view_args.h"
 
+enum { MOST_CHANNELS = 256, QUERIES = 32 }; /* attention_cpu.cl */
+
 static flashmem_status check(const fm_subject *s, const fm_attention_desc *d) {
     FM_TRY(fm_check_operand(s, "q", &d->q, FM_DTYPES_REAL, 4));
     FM_TRY(fm_check_operand(s, "k", &d->k, FM_DTYPES_REAL, 4));
@@ -66,6 +68,28 @@ static flashmem_status emit_reference(fm_emit *e, const void *desc, flashmem_err
 
 const fm_row fm_row_attention_reference = { "attention_reference", FM_FAMILY_ATTENTION, true, FM_ANY_LAYOUT, 0, NULL,
                                             emit_reference };
+
+static bool takes_cpu(const fm_emit *e, const void *desc) {
+    const fm_attention_desc *d = desc;
+    (void)e;
+    return d->q.shape.dims[3] <= MOST_CHANNELS && d->v.shape.dims[3] <= MOST_CHANNELS;
+}
+
+static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *err) {
+    const fm_attention_desc *d = desc;
+    const int64_t           *out = d->out.shape.dims;
+    (void)err;
+    fm_builder_begin(e->builder, d->name, fm_builder_kernel(e->builder, "attention_cpu.cl", "", "attention_cpu", 0),
+                     FM_COST_ATTENTION);
+    emit_args(e, d);
+    fm_args_items(e, (out[2] + QUERIES - 1) / QUERIES, out[1], out[0]);
+    emit_work(e, d);
+    fm_builder_end(e->builder);
+    return FLASHMEM_OK;
+}
+
+const fm_row fm_row_attention_cpu = { "attention_cpu", FM_FAMILY_ATTENTION, false, FM_ANY_LAYOUT, FM_DEVICE_CPU, takes_cpu,
+                                      emit_cpu };
 
 flashmem_status fm_emit_attention(fm_emit *e, const fm_attention_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_ATTENTION, d->name, err };

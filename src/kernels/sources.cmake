@@ -5,6 +5,7 @@ set(FM_KERNELS_CL
     src/kernels/norm.cl
     src/kernels/softmax.cl
     src/kernels/attention.cl
+    src/kernels/attention_cpu.cl
     src/kernels/gather.cl
     src/kernels/scatter.cl
     src/kernels/pad.cl
