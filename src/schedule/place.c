@@ -100,24 +100,19 @@ static void meet(fm_placer *p, const placed *a, uint32_t *count) {
     p->meetings[(*count)++] = (meeting){ a->offset, a->end, a->from, a->from2 <= a->to2 ? INT32_MAX : a->to, a->region };
 }
 
-static void meet_range(fm_placer *p, int32_t from, int32_t to, uint32_t *count) {
-    for (int32_t step = from > SHORT ? from - SHORT : 0; step <= to; step++)
+/* Short items that live in from..to, but not in apart_from..apart_to, where they were met already. */
+static void meet_range(fm_placer *p, int32_t from, int32_t to, int32_t apart_from, int32_t apart_to, uint32_t *count) {
+    for (int32_t step = from > SHORT ? from - SHORT : 0; from <= to && step <= to; step++)
         for (int32_t i = p->heads[step]; i >= 0; i = p->items[i].next)
-            if (p->items[i].to >= from) meet(p, &p->items[i], count);
+            if (p->items[i].to >= from && !ranges_meet(p->items[i].from, p->items[i].to, apart_from, apart_to))
+                meet(p, &p->items[i], count);
 }
 
 /* All placed items that the new one meets, in order of place. */
 static uint32_t gather(fm_placer *p, const fm_place_item *item) {
     uint32_t count = 0;
-    meet_range(p, item->from, item->to, &count);
-    if (item->from2 <= item->to2) { /* short items in both ranges are met once */
-        uint32_t first = count;
-        meet_range(p, item->from2, item->to2, &count);
-        uint32_t kept = first;
-        for (uint32_t i = first; i < count; i++)
-            if (!ranges_meet(p->meetings[i].from, p->meetings[i].to, item->from, item->to)) p->meetings[kept++] = p->meetings[i];
-        count = kept;
-    }
+    meet_range(p, item->from, item->to, 1, 0, &count);
+    if (item->from2 <= item->to2) meet_range(p, item->from2, item->to2, item->from, item->to, &count);
     for (uint32_t i = 0; i < p->long_count; i++)
         if (lives_meet(&p->items[p->longs[i]], item)) meet(p, &p->items[p->longs[i]], &count);
     sort_meetings(p->meetings, count);
@@ -162,8 +157,8 @@ static void add(fm_placer *p, const fm_place_item *item) {
     bool two = item->from2 <= item->to2;
     placed *slot = &p->items[p->count];
     *slot = (placed){ item->offset, end, item->from, item->to, two ? item->from2 : 1, two ? item->to2 : 0, item->region, -1 };
-    if (!two && item->from == 0 && item->to + 1 == (int32_t)p->steps && item->offset <= align_up(p->base[item->region], item->align)) {
-        p->base[item->region] = end; /* only gaps of alignment are lost */
+    if (!two && item->from == 0 && item->to + 1 == (int32_t)p->steps && item->offset == p->base[item->region]) {
+        p->base[item->region] = end;
         return;
     }
     if (two || item->to - item->from > SHORT) {

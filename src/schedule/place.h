@@ -37,7 +37,8 @@ void       fm_placer_reset(fm_placer *placer);
 /* Lowest offset of the first region at which the item overlaps nothing live, the regions' sum staying at most
  * total_limit.  False: nothing fits.  Items that live always are cheapest put first. */
 bool       fm_placer_put(fm_placer *placer, fm_place_item *item, uint64_t total_limit);
-/* The same for an item with one range whose from may be raised up to latest: takes the least from that fits. */
+/* The same for an item with one range whose from may be raised up to latest: takes the least from that fits.
+ * Items with two ranges are in the way to the end. */
 bool       fm_placer_put_early(fm_placer *placer, fm_place_item *item, int32_t latest, uint64_t total_limit);
 /* Sum of the regions used so far; region_bytes (FM_PLACE_REGIONS, may be NULL) gets each. */
 uint64_t   fm_placer_total(const fm_placer *placer, uint64_t *region_bytes, uint32_t *regions);
