@@ -24,6 +24,8 @@ void fm_stats_begin(flashmem_model *model) {
         .average_bytes = r->average_bytes, .reader = "none", .memory_path = fm_memory_path_name(model->path),
         .device_name = "",
     };
+    for (uint32_t i = 0; i < model->program->step_count; i++)
+        s->flops += (double)fm_program_expr(model->program, model->program->steps[i].flops);
 }
 
 /* Time with at least one read in flight: chunks are recorded in order of submission. */
