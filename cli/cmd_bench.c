@@ -1,5 +1,6 @@
 /* flashmem bench: cold samples in fresh processes, the machine's limits, a serial run and a peer, all in turns; then
  * warm.  Definitions: docs/measuring.md. */
+#include <errno.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
@@ -26,7 +27,7 @@ typedef struct bench {
     bench_samples integrated, serial, serial_read, serial_compute, serial_startup, startup, disk, bare, bare_memory, memory,
         average, stall, verify, cache_left, peer, peer_memory, warm, peer_warm, first_run;
     double peak_rate, flops, bytes_read, budget, planned, minimum, bound, predicted_stall, predicted_latency, weights, steps, direct;
-    char        peer_label[128], device[256];
+    char        peer_label[128], device[256], weight_type[8]; /* "fp32" */
 } bench;
 
 static double value_at(const json_t *report, const char *object, const char *field) {
@@ -64,6 +65,21 @@ static void run_arguments(const bench *b, const char *pack, const char *const *e
     if (!o->inputs.count || o->random_inputs) arguments[n++] = "--random-inputs", arguments[n++] = o->random_inputs ? o->random_inputs : "1";
     while (extra && *extra) arguments[n++] = *extra++;
     arguments[n] = NULL;
+}
+
+/* Of the pack, given or compiled: `inspect` has a line "weights    fp16, N bytes". */
+static int find_weight_type(bench *b) {
+    char  *text = NULL;
+    size_t bytes = 0;
+    flashmem_error error = {0};
+    FILE *to = open_memstream(&text, &bytes);
+    if (!to) return cli_usage("no memory to inspect %s", b->pack.path), 1;
+    bool ok = !flashmem_pack_inspect(b->pack.path, 0, to, &error);
+    fclose(to);
+    const char *line = ok ? strstr(text, "\nweights ") : NULL;
+    if (!line || sscanf(line, " weights %7[a-z0-9]", b->weight_type) != 1) snprintf(b->weight_type, sizeof b->weight_type, "fp32");
+    free(text);
+    return ok ? 0 : cli_fail(&error);
 }
 
 static bool drop_pack(const bench *b) {
@@ -154,7 +170,7 @@ static bool measure_peak(bench *b) {
     snprintf(model, sizeof model, "%s/matmul.onnx", b->folder);
     snprintf(pack, sizeof pack, "%s/matmul.flm", b->folder);
     if (!bench_write_matmul(model, 2048)) return cli_usage("%s: cannot be written", model);
-    const char *compile[16] = {"compile", model, "--output", pack, "--quiet", "--weights", b->options->weights ? b->options->weights : "fp32", NULL};
+    const char *compile[16] = {"compile", model, "--output", pack, "--quiet", "--weights", b->weight_type, NULL};
     if (b->options->device) compile[7] = "--device", compile[8] = b->options->device;
     const char *const extra[] = {"--runs", "9", NULL};
     bench_child child;
@@ -249,8 +265,10 @@ static bench_result derive(const bench *b) {
 
 static void print_table(const bench *b, const bench_result *r) {
     const cli_options *o = b->options;
+    char threads[24] = "all";
+    if (o->threads > 0) snprintf(threads, sizeof threads, "%ld", o->threads);
     printf("%s on %s; weights %s %.1f MB, budget %s, threads %s, page cache of pack%s dropped; %d samples, in turns\n", o->path, b->device,
-           o->weights ? o->weights : "fp32", b->weights * 1e-6, o->budget ? o->budget : "auto", o->threads > 0 ? "as given" : "all",
+           b->weight_type, b->weights * 1e-6, o->budget ? o->budget : "auto", threads,
            o->peer ? ", model and external data" : "", b->integrated.count);
     printf("| %-34s | %10s | %10s | %10s | %-5s |\n|------------------------------------|------------|------------|------------|-------|\n", "", "median", "min", "max", "unit");
     row("integrated latency", &b->integrated, 1, "ms");
@@ -315,7 +333,7 @@ static int write_json(const bench *b, const bench_result *r) {
     json_t *root = json_object();
     json_object_set_new(root, "model", json_string(b->options->path));
     json_object_set_new(root, "device", json_string(b->device));
-    json_object_set_new(root, "weights", json_string(b->options->weights ? b->options->weights : "fp32"));
+    json_object_set_new(root, "weights", json_string(b->weight_type));
     json_object_set_new(root, "budget", json_string(b->options->budget ? b->options->budget : "auto"));
     if (b->peer.count) json_object_set_new(root, "peer", json_string(b->peer_label));
     for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++) json_object_set_new(root, spreads[i].name, spread(spreads[i].s));
@@ -351,10 +369,11 @@ int cmd_bench(const cli_options *options) {
     if (!code) code = cli_inputs_shapes(&texts, &arrays, options);
     cli_arrays_free(&arrays);
     if (code || (code = cli_pack_get(&b.pack, options, &texts.list))) return code;
-    if (options->peer && b.pack.model[0] && flashmem_model_files(b.pack.model, note_file, &b, &error)) return cli_fail(&error);
+    if (options->peer && b.pack.model[0] && flashmem_model_files(b.pack.model, note_file, &b, &error)) return cli_pack_release(&b.pack), cli_fail(&error);
+    if ((code = find_weight_type(&b))) return cli_pack_release(&b.pack), code;
     const char *temporary = getenv("TMPDIR");
     snprintf(b.folder, sizeof b.folder, "%.480s/flashmem-bench-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-    if (!mkdtemp(b.folder)) return cli_usage("%s: no temporary folder", b.folder), 1;
+    if (!mkdtemp(b.folder)) return cli_pack_release(&b.pack), cli_usage("%s: %s", b.folder, strerror(errno)), 1;
     snprintf(b.report, sizeof b.report, "%s/report.json", b.folder);
     code = measure(&b);
     nftw(b.folder, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* also what an interrupted or failed step left there */

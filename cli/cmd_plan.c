@@ -32,6 +32,7 @@ int cmd_plan(const cli_options *options) {
     flashmem_model *model = NULL;
     flashmem_error  error = {0};
     code = flashmem_model_open(pack.path, &run, &model, &error) ? cli_fail(&error) : show(options, &pack, model);
+    cli_pack_distrust(&pack, &error);
     flashmem_model_close(model);
     cli_pack_release(&pack);
     return code;

@@ -47,14 +47,20 @@ static void print_summary(const cli_pack *pack, const flashmem_run_options *run,
            s->program_cache_hit ? "cached" : "built");
 }
 
+static int fail(const cli_pack *pack, const flashmem_error *error) {
+    cli_fail(error);
+    cli_pack_distrust(pack, error);
+    return 1;
+}
+
 /* Runs as often as asked; figures of the first run and of the last. */
-static int run_all(const cli_options *options, flashmem_model *model, cli_arrays *arrays, cli_run_figures *f,
+static int run_all(const cli_options *options, const cli_pack *pack, flashmem_model *model, cli_arrays *arrays, cli_run_figures *f,
                    flashmem_stats *first, flashmem_stats *last) {
     for (int i = 0; i < f->runs; i++) {
         flashmem_error error = {0};
         if (cli_interrupted()) return cli_usage("interrupted"), 1; /* perhaps before there was a model to cancel */
         unsigned long long began = cli_now_ns();
-        if (flashmem_model_run(model, &error)) return cli_fail(&error);
+        if (flashmem_model_run(model, &error)) return fail(pack, &error);
         unsigned long long ended = cli_now_ns();
         f->run_ms[i] = (double)(ended - began) * 1e-6;
         flashmem_model_stats(model, last);
@@ -72,11 +78,11 @@ static int run_model(const cli_options *options, const cli_pack *pack, const fla
     flashmem_stats  first, last;
     cli_run_figures f = {.runs = options->runs < 0 ? 1 : (int)options->runs};
     unsigned long long opened = cli_now_ns();
-    if (flashmem_model_open(pack->path, run, &running, &error)) return cli_fail(&error);
+    if (flashmem_model_open(pack->path, run, &running, &error)) return fail(pack, &error);
     f.run_ms = calloc((size_t)f.runs, sizeof *f.run_ms);
     int code = f.run_ms ? cli_inputs_bind(arrays, running, options) : 1;
     if (!code && options->trace && flashmem_model_trace_begin(running, &error)) code = cli_fail(&error);
-    if (!code) code = run_all(options, running, arrays, &f, &first, &last);
+    if (!code) code = run_all(options, pack, running, arrays, &f, &first, &last);
     if (!code) {
         double compile_ns = pack->compile_seconds * 1e9;
         struct rusage usage;

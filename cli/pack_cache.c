@@ -223,6 +223,12 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
     return 0;
 }
 
+void cli_pack_distrust(const cli_pack *pack, const flashmem_error *error) {
+    if (error->status != FLASHMEM_BAD_PACK && error->status != FLASHMEM_CORRUPT) return;
+    if (strcmp(pack->cache, "hit") || unlink(pack->path)) return;
+    fprintf(stderr, "flashmem: the damaged pack was removed from the cache; run again to compile %s anew\n", pack->model);
+}
+
 void cli_pack_release(cli_pack *pack) {
     if (pack->temporary) unlink(pack->path);
     pack->temporary = false;

@@ -20,6 +20,8 @@ typedef struct cli_pack {
  * its external files must be as they were; never a hash of the content.  The log says HIT or MISS and why. */
 int  cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *shapes);
 void cli_pack_release(cli_pack *pack);
+/* After an error: a pack of the cache that is damaged goes, so that the next run compiles again; says so. */
+void cli_pack_distrust(const cli_pack *pack, const flashmem_error *error);
 /* For the interrupt handler: also stops the compiler when a signal reached only this process. */
 void cli_pack_interrupt(void);
 /* Why a list of files ("size mtime_ns inode path" lines) does not hold any more, or NULL: every file is as it was. */

@@ -186,13 +186,20 @@ static int run(const search *s) {
     return code;
 }
 
+/* -1: not a number. */
+static double percentage(const char *text) {
+    char  *end;
+    double value = strtod(text, &end);
+    return end == text || (*end && strcmp(end, "%")) || !(value >= 0) ? -1 : value;
+}
+
 int main(int argc, char **argv) {
     char  *words[64];
     int    count = 0;
     search s = {.budget_percent = 25, .pack = "semantic_search.flm"};
     for (int i = 1; i < argc && count < 64; i++) {
         if (!strcmp(argv[i], "--check")) s.check = 1;
-        else if (!strcmp(argv[i], "--budget") && i + 1 < argc) s.budget_percent = atof(argv[++i]);
+        else if (!strcmp(argv[i], "--budget") && i + 1 < argc) s.budget_percent = percentage(argv[++i]);
         else if (!strcmp(argv[i], "--pack") && i + 1 < argc) s.pack = argv[++i];
         else words[count++] = argv[i];
     }

@@ -1,4 +1,4 @@
-"""Golden files: what a command prints, line by line, with `*` for what may differ.
+"""Golden files: what a command prints, line by line, with `*` for what may differ; how many spaces part words may too.
 
 `pytest --update-goldens` writes files anew: a line that still matches stays as it is, a new one gets `*` in place of
 every number with a fraction; widen it by hand where more may differ."""
@@ -10,11 +10,11 @@ FOLDER = Path(__file__).parent / "golden"
 
 
 def matches(line, pattern):
-    return fnmatchcase(line, pattern.replace("[", "[[]"))
+    return fnmatchcase(" ".join(line.split()), " ".join(pattern.replace("[", "[[]").split()))
 
 
 def mask(line):
-    return re.sub(r"\d+\.\d+(e[+-]?\d+)?", "*", line)
+    return re.sub(r"-?\d+\.\d+(e[+-]?\d+)?", "*", line)
 
 
 def check(name, text, update):

@@ -176,7 +176,25 @@ def test_cached_pack__damaged_is_an_error_that_names_it(fresh, tmp_path):
     pack = next((tmp_path / "cache" / "packs").glob("*.flm"))
     damaged(pack, tmp_path / "t.flm", 5000)
     shutil.copyfile(tmp_path / "t.flm", pack)
-    fresh.fails("run", model, "--random-inputs", 1, "--device", "null", says=[str(pack), "damaged"])
+    fresh.fails("run", model, "--random-inputs", 1, "--device", "null",
+                says=[f"{pack}: the tables do not match their checksum", f"the damaged pack was removed from the cache; run again to compile {model} anew"])
+    fresh.ok("run", model, "--random-inputs", 1, "--device", "null")
+
+
+def test_cached_pack__damaged_weights_are_compiled_again(fresh, tmp_path):
+    model = support.mlp(tmp_path / "m.onnx", width=64, layers=2)
+    fresh.ok("run", model, "--random-inputs", 1, "--device", "null")
+    pack = next((tmp_path / "cache" / "packs").glob("*.flm"))
+    damaged(pack, tmp_path / "t.flm", objects(pack)[0][0] + 100)
+    shutil.copyfile(tmp_path / "t.flm", pack)
+    fresh.fails("run", model, "--random-inputs", 1, "--device", "null", says=[str(pack), "checksum", "run again to compile"])
+    fresh.ok("run", model, "--random-inputs", 1, "--device", "null")
+
+
+def test_given_pack__is_never_removed(flashmem, tiny_pack, tmp_path):
+    path = damaged(tiny_pack, tmp_path / "t.flm", 5000)
+    flashmem.fails("run", path, "--random-inputs", 1, "--device", "null", says="damaged")
+    assert path.exists()
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "missing", "unreadable"])
