@@ -146,18 +146,34 @@ static uint64_t least_cap(const maker *m, const fm_cut *cut) {
     return fm_timed_minimum_bound(&problem, m->arena);
 }
 
-/* What the budget leaves keeps weights for later runs, as long as the first one is not slower for it. */
+static bool place_residents(const maker *m, fm_cut *cut, uint64_t cap, uint64_t stream_cap, uint64_t room, double latency,
+                            fm_placed *out) {
+    uint64_t kept = choose_residents(m, cut, stream_cap + room, room, &out->plan), least = least_cap(m, cut);
+    uint64_t wanted = stream_cap + kept > least ? stream_cap + kept : least;
+    return kept && place_streamed(m, cut, wanted < cap ? wanted : cap, cap, out) &&
+           out->plan.latency <= latency * (1 + LATENCY_SLACK);
+}
+
+/* What the budget leaves keeps weights for later runs, as long as the first one is not slower for it.  What is kept
+ * need not be streamed, which leaves room for more: a search for the most that fits. */
 static void add_residents(const maker *m, fm_cut *cut, uint64_t cap, uint64_t stream_cap, fm_placed *out) {
     double   latency = out->plan.latency;
-    uint64_t room = cap - out->total;
-    for (int attempt = 0; attempt < 4; attempt++, room = room / 4 * 3) {
-        uint64_t kept = choose_residents(m, cut, stream_cap + room, room, &out->plan), least = least_cap(m, cut);
-        if (!kept) break;
-        uint64_t wanted = stream_cap + kept > least ? stream_cap + kept : least;
-        if (wanted <= cap && place_streamed(m, cut, wanted, cap, out) && out->plan.latency <= latency * (1 + LATENCY_SLACK)) return;
+    uint64_t good = 0, bad = cap, room = cap - out->total;
+    bool     placed = true; /* out is what `good` gives */
+    for (int attempt = 0; attempt < 5 && room > good; attempt++) {
+        placed = place_residents(m, cut, cap, stream_cap, room, latency, out);
+        if (placed) good = room;
+        else bad = room;
+        uint64_t left = placed ? cap - out->total : 0;
+        if (placed && left < cap / 32) return;
+        room = placed && good + left < bad ? good + left : good + (bad - good) / 2;
     }
+    if (placed) return;
     keep_none(cut);
-    place_streamed(m, cut, stream_cap, cap, out); /* as it was */
+    if (!good || !place_residents(m, cut, cap, stream_cap, good, latency, out)) {
+        keep_none(cut);
+        place_streamed(m, cut, stream_cap, cap, out); /* as it was */
+    }
 }
 
 static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
