@@ -169,7 +169,7 @@ static flashmem_status time_shape(fm_harness *h, const shape *s, const options *
     flashmem_status status = row ? row->emit(&b.emit, &desc, err) : FLASHMEM_OK;
     if (row && status == FLASHMEM_OK) {
         fm_program     program = fm_builder_program(&b.builder);
-        fm_harness_run run = { .program = &program, .weights = &b.weight, .data = b.data, .repeats = 3 };
+        fm_harness_run run = { .program = &program, .weights = &b.weight, .data = b.data, .repeats = 1 };
         samples = calloc((size_t)program.step_count * o->repeats, sizeof *samples);
         if (!samples) abort();
         status = fm_harness_execute(h, &run, err); /* builds and warms up */

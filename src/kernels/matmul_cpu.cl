@@ -2,96 +2,32 @@
  *
  *   out[n, oh, ow, o] = epilogue(sum over kh, kw, c of x[n, ih, iw, c] * W[(kh * kernel_w + kw) * C + c, o])
  *
- * as in matmul_reference.cl, x's channels contiguous (x_c = 1).  A work-item computes block_rows output rows by
- * BLOCK_PANELS panels.  K goes in chunks:
+ * as in matmul_reference.cl, x's channels contiguous (x_c = 1).  A work-item computes block_rows output rows (the last
+ * one what is left, below MOST_ROWS) by up to BLOCK_PANELS panels.  K goes in chunks:
  *
- *   rows of x, chunk of K  --copy (zeros for padding)-->  a[BLOCK_ROWS][CHUNK]     private, fits the inner caches
+ *   rows of x, chunk of K  --copy (zeros for padding)-->  a[MOST_ROWS][CHUNK]   private, in the inner caches
  *   for each TILE_PANELS panels, for each TILE_ROWS rows:  acc[rows][panels] += a[rows][CHUNK] * W[CHUNK][panels]
  *
  * so the innermost loop has no address arithmetic but constant offsets, and convolution differs from matmul only in
  * the copy.  A run is what one copy covers: run_length inputs contiguous in memory for run_taps taps of a kernel row
  * (1, or all when pixels lie side by side); a chunk may begin inside one.
- * Options: WEIGHT_HALF, ACTIVATION.  Global size: row blocks, panel groups; local size 1. */
+ * Options: WEIGHT_HALF, ACTIVATION.  Global size: row blocks, panel groups (panels go to them evenly); local size 1. */
 #include "epilogue.clh"
 
-#define BLOCK_ROWS 48
-#define BLOCK_PANELS 4
-#define CHUNK 256
-#ifdef __AVX512F__ /* 32 registers of 16 floats */
-#define TILE_ROWS 12
-#define TILE_PANELS 2
-#else /* 16 registers of 8, or 32 of 4: a tile of 6 x 16 */
-#define TILE_ROWS 6
-#define TILE_PANELS 1
-#endif
+#define MOST_ROWS 36
+#define BLOCK_PANELS 8
+#define CHUNK 512
+#include "matmul_tile.clh"
 
 #ifdef WEIGHT_HALF
 #define WEIGHT __global const half *
-#define LOAD_WEIGHT(p, i) vload_half16((i), (p))
+#define LOAD_WEIGHT vload_half16
 #else
 #define WEIGHT __global const float *
-#define LOAD_WEIGHT(p, i) vload16((i), (p))
+#define LOAD_WEIGHT vload16
 #endif
-
-/* acc += a * W over count of K, for R rows; accumulators stay in registers. */
-#define TILE(R)                                                                                                        \
-    static void tile_##R(const float *a, WEIGHT w, const int panel_stride, const int count, float16 *acc) {            \
-        float16 sum[R][TILE_PANELS];                                                                                   \
-        _Pragma("unroll") for (int r = 0; r < R; r++)                                                                  \
-            _Pragma("unroll") for (int p = 0; p < TILE_PANELS; p++) sum[r][p] = acc[r * BLOCK_PANELS + p];             \
-        for (int k = 0; k < count; k++) {                                                                              \
-            float16 column[TILE_PANELS];                                                                               \
-            _Pragma("unroll") for (int p = 0; p < TILE_PANELS; p++)                                                    \
-                column[p] = LOAD_WEIGHT(w + (size_t)p * panel_stride, k);                                              \
-            _Pragma("unroll") for (int r = 0; r < R; r++)                                                              \
-                _Pragma("unroll") for (int p = 0; p < TILE_PANELS; p++) sum[r][p] += a[r * CHUNK + k] * column[p];     \
-        }                                                                                                              \
-        _Pragma("unroll") for (int r = 0; r < R; r++)                                                                  \
-            _Pragma("unroll") for (int p = 0; p < TILE_PANELS; p++) acc[r * BLOCK_PANELS + p] = sum[r][p];             \
-    }
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
-#if TILE_ROWS == 12
-TILE(7)
-TILE(8)
-TILE(9)
-TILE(10)
-TILE(11)
-TILE(12)
-#endif
-
-static void tile(const int rows, const float *a, WEIGHT w, const int panel_stride, const int count, float16 *acc) {
-    switch (rows) {
-    case 1: tile_1(a, w, panel_stride, count, acc); break;
-    case 2: tile_2(a, w, panel_stride, count, acc); break;
-    case 3: tile_3(a, w, panel_stride, count, acc); break;
-    case 4: tile_4(a, w, panel_stride, count, acc); break;
-    case 5: tile_5(a, w, panel_stride, count, acc); break;
-    case 6: tile_6(a, w, panel_stride, count, acc); break;
-#if TILE_ROWS == 12
-    case 7: tile_7(a, w, panel_stride, count, acc); break;
-    case 8: tile_8(a, w, panel_stride, count, acc); break;
-    case 9: tile_9(a, w, panel_stride, count, acc); break;
-    case 10: tile_10(a, w, panel_stride, count, acc); break;
-    case 11: tile_11(a, w, panel_stride, count, acc); break;
-    case 12: tile_12(a, w, panel_stride, count, acc); break;
-#endif
-    }
-}
-
-static void copy(float *to, __global const float *from, const int count) {
-    int i = 0;
-    for (; i + 16 <= count; i += 16) vstore16(vload16(0, from + i), 0, to + i);
-    for (; i < count; i++) to[i] = from[i];
-}
-
-static void clear(float *to, const int count) {
-    for (int i = 0; i < count; i++) to[i] = 0.0f;
-}
+FM_TILE(tile_large, TILE_ROWS, WEIGHT, LOAD_WEIGHT)
+FM_TILE(tile_small, SMALL_ROWS, WEIGHT, LOAD_WEIGHT)
 
 __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float *out, const int x_offset, const int x_n,
                          const int x_h, const int x_w, const int x_c, const int in_h, const int in_w, const int in_c,
@@ -101,50 +37,59 @@ __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float 
                          const int pad_top, const int pad_left, const int panel_stride, FM_EPILOGUE_PARAMS,
                          const int rows, const int block_rows, const int run_taps, const int first_panel,
                          const int panels) {
-    float     a[BLOCK_ROWS * CHUNK];
-    float16   acc[BLOCK_ROWS * BLOCK_PANELS];
-    const int row0 = (int)get_global_id(0) * block_rows, count = min(block_rows, rows - row0);
-    const int panel0 = (int)get_global_id(1) * BLOCK_PANELS, group = min(BLOCK_PANELS, panels - panel0);
+    float     a[MOST_ROWS * CHUNK];
+    float16   acc[MOST_ROWS * BLOCK_PANELS];
+    int       row_n[MOST_ROWS], row_h[MOST_ROWS], row_w[MOST_ROWS];
+    const int row0 = (int)get_global_id(0) * block_rows;
+    const int count = get_global_id(0) + 1 == get_global_size(0) ? rows - row0 : block_rows;
+    const int groups = (int)get_global_size(1), pairs = (panels + 1) / 2;
+    const int panel0 = pairs * (int)get_global_id(1) / groups * 2;
+    const int group = min(panels, pairs * ((int)get_global_id(1) + 1) / groups * 2) - panel0;
     const int total = kernel_h * kernel_w * in_c, chunks = (total + CHUNK - 1) / CHUNK;
     const int chunk = (total + chunks - 1) / chunks, run_length = run_taps * in_c, runs_w = kernel_w / run_taps;
-    const int tiles = (count + TILE_ROWS - 1) / TILE_ROWS;
-    for (int i = 0; i < count * BLOCK_PANELS; i++) acc[i] = (float16)(0.0f);
+    FM_PLAIN_LOOP for (int r = 0, w = row0 % size_w, h = row0 / size_w % size_h, n = row0 / size_w / size_h; r < count; r++) {
+        row_w[r] = w;
+        row_h[r] = h;
+        row_n[r] = n;
+        if (++w == size_w) w = 0, h++;
+        if (h == size_h) h = 0, n++;
+    }
+    const int padded = (count + SMALL_ROWS - 1) / SMALL_ROWS * SMALL_ROWS;
+    fm_clear((float *)acc, padded * BLOCK_PANELS * 16);
+    fm_clear(a + count * CHUNK, (padded - count) * CHUNK); /* rows of the last tile that do not exist */
 
     for (int k0 = 0; k0 < total; k0 += chunk) {
         const int k_count = min(chunk, total - k0);
-        for (int r = 0; r < count; r++) {
-            const int ow = (row0 + r) % size_w, oh = (row0 + r) / size_w % size_h, n = (row0 + r) / size_w / size_h;
-            int       run = k0 / run_length, skip = k0 - run * run_length;
-            for (int done = 0; done < k_count; run++, skip = 0) {
-                const int kh = run / runs_w, kw = run - kh * runs_w;
-                const int ih = oh * stride_h - pad_top + kh * dilation_h, iw = ow * stride_w - pad_left + kw * dilation_w;
-                const int length = min(run_length - skip, k_count - done);
+        int       run = k0 / run_length, skip = k0 - run * run_length;
+        for (int done = 0; done < k_count; run++, skip = 0) {
+            const int kh = run / runs_w, down = kh * dilation_h - pad_top, right = (run - kh * runs_w) * dilation_w - pad_left;
+            const int length = min(run_length - skip, k_count - done);
+            for (int r = 0; r < count; r++) {
+                const int ih = row_h[r] * stride_h + down, iw = row_w[r] * stride_w + right;
                 /* inputs [low, high) of the run lie inside the image */
-                const int low = clamp(-iw, 0, run_taps) * in_c, high = ih < 0 || ih >= in_h ? low : clamp(in_w - iw, 0, run_taps) * in_c;
+                const int low = clamp(-iw, 0, run_taps) * in_c;
+                const int high = ih < 0 || ih >= in_h ? low : clamp(in_w - iw, 0, run_taps) * in_c;
                 const int first = clamp(low - skip, 0, length), last = clamp(high - skip, first, length);
                 float    *to = a + r * CHUNK + done;
-                clear(to, first);
-                copy(to + first, x + (x_offset + n * x_n + ih * x_h + iw * x_w + skip + first), last - first);
-                clear(to + last, length - last);
-                done += length;
+                fm_clear(to, first);
+                fm_copy(to + first, x + (x_offset + row_n[r] * x_n + ih * x_h + iw * x_w + skip + first), last - first);
+                fm_clear(to + last, length - last);
             }
+            done += length;
         }
         for (int p = 0; p < group; p += TILE_PANELS) {
             WEIGHT    w = weight + ((size_t)(panel0 + p) * panel_stride + k0 * 16);
             const int next = p + 1 < group ? panel_stride : 0; /* a lone last panel is computed twice */
-            for (int t = 0; t < tiles; t++) {
-                const int r = count * t / tiles;
-                tile(count * (t + 1) / tiles - r, a + r * CHUNK, w, next, k_count, acc + r * BLOCK_PANELS + p);
-            }
+            int r = 0;
+            for (; r + TILE_ROWS <= count; r += TILE_ROWS)
+                tile_large(a + r * CHUNK, w, next, k_count, acc + r * BLOCK_PANELS + p);
+            for (; r < count; r += SMALL_ROWS)
+                tile_small(a + r * CHUNK, w, next, k_count, acc + r * BLOCK_PANELS + p);
         }
     }
 
-    for (int r = 0; r < count; r++) {
-        const int w = (row0 + r) % size_w, h = (row0 + r) / size_w % size_h, n = (row0 + r) / size_w / size_h;
-        for (int p = 0; p < group; p++) {
-            const int c = (first_panel + panel0 + p) * 16;
-            fm_epilogue16(acc[r * BLOCK_PANELS + p], out, out_offset + n * out_n + h * out_h + w * out_w, out_c, n, h, w, c,
-                          min(16, size_c - c), FM_EPILOGUE_ARGS);
-        }
-    }
+    const int c = (first_panel + panel0) * 16, columns = min(group * 16, size_c - c);
+    FM_PLAIN_LOOP for (int r = 0; r < count; r++)
+        fm_epilogue_row(acc + r * BLOCK_PANELS, out, out_offset + row_n[r] * out_n + row_h[r] * out_h + row_w[r] * out_w,
+                        out_c, row_n[r], row_h[r], row_w[r], c, columns, FM_EPILOGUE_ARGS);
 }

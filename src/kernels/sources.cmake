@@ -15,6 +15,7 @@ set(FM_KERNELS_CL
     src/kernels/group_norm.cl
     src/kernels/epilogue.clh
     src/kernels/matmul_reference.cl
+    src/kernels/matmul_tile.clh
     src/kernels/matmul_cpu.cl
     src/kernels/conv_group.cl
     src/kernels/batch_matmul.cl)

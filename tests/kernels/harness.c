@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/half.h"
@@ -201,11 +202,13 @@ static void close_place(placed *place) {
 }
 
 static flashmem_status open_place(fm_harness *h, placed *place, const void *from, size_t bytes, flashmem_error *err) {
-    size_t rounded = (bytes + GUARD + GUARD + 4095) & ~(size_t)4095;
+    size_t huge = (size_t)2 << 20, align = bytes >= huge / 2 ? huge : 4096;
+    size_t rounded = (bytes + GUARD + GUARD + align - 1) & ~(align - 1);
     cl_int code = CL_SUCCESS;
-    place->host = aligned_alloc(4096, rounded);
+    place->host = aligned_alloc(align, rounded);
     place->bytes = bytes;
     if (!place->host) return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "kernel harness: %zu bytes", bytes);
+    if (align == huge) madvise(place->host, rounded, MADV_HUGEPAGE); /* as the engine's memory lies, where it can */
     memset(place->host, GUARD_BYTE, rounded);
     if (from)
         memcpy(place->host + GUARD, from, bytes);
