@@ -108,6 +108,7 @@ static flashmem_status start_reads(flashmem_model *model, uint64_t slot_bytes, f
     FM_TRY(fm_reader_open(&model->reader, &config, err));
     model->progress.on_completed = fm_reader_completed;
     model->progress.user = model->reader;
+    fm_debug(&model->log, "load", "first reads submitted %.1f ms after open", (double)(fm_clock_ns() - model->opened) * 1e-6);
     return FLASHMEM_OK;
 }
 
@@ -163,6 +164,7 @@ static flashmem_status prepare_device(flashmem_model *model, flashmem_error *err
         if (model->program->values[v].kind == FM_VALUE_CONSTANT && model->replay.values[v].placed)
             FM_TRY(model->gpu->ops->publish(model->gpu, model->replay.values[v].region, model->replay.values[v].offset,
                                             model->replay.values[v].bytes, err));
+    fm_debug(&model->log, "cl", "device prepared %.1f ms after open", (double)(fm_clock_ns() - model->opened) * 1e-6);
     return FLASHMEM_OK;
 }
 

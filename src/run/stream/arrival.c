@@ -73,8 +73,9 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
     uint64_t              offset = object->file_offset + c->offset;
     char                 *to = object->to + c->offset;
     flashmem_error        error = { 0 };
-    if (result == -EAGAIN || result == -EINTR || (result == -EINVAL && reader->direct_fd >= 0)) {
+    if (result == -EAGAIN || result == -EINTR || (result == -EINVAL && c->direct)) {
         if (result == -EINVAL) fm_reader_leave_direct(reader);
+        c->direct = reader->use_direct;
         fm_reader_submit(reader, to, offset, c->bytes, tag);
         return;
     }
@@ -88,7 +89,7 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
         fm_reader_fail(reader, &error);
         return;
     }
-    if (reader->direct_fd < 0 || (uint32_t)result < c->bytes) fm_reader_drop_cached(reader, offset, c->bytes);
+    if (!c->direct || (uint32_t)result < c->bytes) fm_reader_drop_cached(reader, offset, c->bytes);
     c->completed = fm_clock_ns();
     c->done = true;
     retire(reader);

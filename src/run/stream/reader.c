@@ -42,7 +42,7 @@ void fm_reader_completed(void *user) {
 }
 
 bool fm_reader_submit(fm_reader *reader, void *to, uint64_t offset, uint32_t bytes, uint32_t tag) {
-    int     fd = reader->direct_fd >= 0 ? reader->direct_fd : reader->config.fd;
+    int     fd = reader->use_direct ? reader->direct_fd : reader->config.fd;
     fm_read read = { .to = to, .fd = fd, .offset = offset, .bytes = bytes, .tag = tag };
     int     result = reader->ops->submit(reader->state, &read);
     if (result == 0) {
@@ -56,11 +56,10 @@ bool fm_reader_submit(fm_reader *reader, void *to, uint64_t offset, uint32_t byt
 }
 
 void fm_reader_leave_direct(fm_reader *reader) {
-    if (reader->direct_fd < 0) return;
+    if (!reader->use_direct) return;
     fm_warn(reader->config.log, "load", "%s: the file system refuses direct reads: buffered reads instead",
             reader->config.path);
-    close(reader->direct_fd);
-    reader->direct_fd = -1;
+    reader->use_direct = false;
     atomic_store(&reader->direct, 0);
 }
 
@@ -114,7 +113,7 @@ static void submit_chunk(fm_reader *reader) {
     if (reader->config.memory) fm_memory_populate(reader->config.memory, object->to + reader->offset, bytes);
     if (first_of_run(reader)) start_record(reader);
     reader->ring[tag] = (chunk){ .run = reader->run, .object = reader->object, .offset = reader->offset, .bytes = bytes,
-                                 .submitted = fm_clock_ns() };
+                                 .direct = reader->use_direct, .submitted = fm_clock_ns() };
     if (reader->offset == 0) reader->records[reader->run & 1].requested[reader->object] = reader->ring[tag].submitted;
     reader->ring_count++;
     reader->chunks_in_flight++;
@@ -284,7 +283,8 @@ flashmem_status fm_reader_open(fm_reader **out, const fm_reader_config *config, 
             fm_warn(config->log, "load", "%s: no direct reads (%s): buffered reads instead", config->path,
                     strerror(errno));
     }
-    atomic_store(&reader->direct, reader->direct_fd >= 0);
+    reader->use_direct = reader->direct_fd >= 0;
+    atomic_store(&reader->direct, reader->use_direct);
     int failed = pthread_create(&reader->thread, NULL, reader_main, reader);
     if (failed) {
         release(reader);

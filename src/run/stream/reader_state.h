@@ -11,19 +11,20 @@
 typedef struct chunk {
     uint64_t run, offset, submitted, completed; /* offset inside the object */
     uint32_t object, bytes;
-    bool     done;
+    bool     done, direct;
 } chunk;
 
 /* A span of table rows in flight: entries [first, last) of the batch's order. */
 typedef struct row_span {
     uint64_t file_offset;
     uint32_t bytes, first, last;
-    bool     busy;
+    bool     busy, direct;
 } row_span;
 
 struct fm_reader {
     fm_reader_config   config;
-    int                direct_fd; /* -1: buffered */
+    int                direct_fd; /* -1: none; stays open after a fallback: reads may be in flight through it */
+    bool               use_direct;
     const fm_read_ops *ops;
     void              *state;     /* of ops; set before `ready` */
     pthread_t          thread;

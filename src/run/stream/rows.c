@@ -27,6 +27,7 @@ static char *slot_memory(const fm_reader *reader, uint32_t slot) {
 
 static void submit_span(fm_reader *reader, fm_row_batch *batch, uint32_t slot) {
     row_span *span = &reader->spans[slot];
+    span->direct = reader->use_direct;
     if (fm_reader_submit(reader, slot_memory(reader, slot), span->file_offset, span->bytes, reader->ring_size + slot)) return;
     span->busy = false;
     batch->unfinished--;
@@ -91,7 +92,7 @@ void fm_reader_rows_done(fm_reader *reader, uint32_t slot, int32_t result) {
     row_span      *span = &reader->spans[slot];
     char          *memory = slot_memory(reader, slot);
     flashmem_error error = { 0 };
-    if (result == -EAGAIN || result == -EINTR || (result == -EINVAL && reader->direct_fd >= 0)) {
+    if (result == -EAGAIN || result == -EINTR || (result == -EINVAL && span->direct)) {
         if (result == -EINVAL) fm_reader_leave_direct(reader);
         submit_span(reader, batch, slot);
         return;
@@ -106,7 +107,7 @@ void fm_reader_rows_done(fm_reader *reader, uint32_t slot, int32_t result) {
         fm_reader_finish_short(reader, memory, span->file_offset, (uint32_t)result, needed, &error);
     if (error.status == FLASHMEM_OK) deliver(reader, batch, span, memory, &error);
     if (error.status != FLASHMEM_OK) fm_reader_fail(reader, &error);
-    if (reader->direct_fd < 0) fm_reader_drop_cached(reader, span->file_offset, span->bytes);
+    if (!span->direct) fm_reader_drop_cached(reader, span->file_offset, span->bytes);
     span->busy = false;
     batch->unfinished--;
 }

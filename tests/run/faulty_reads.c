@@ -1,0 +1,48 @@
+#include "tests/run/faulty_reads.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TAGS = 4096 };
+
+faulty_plan faulty;
+
+static int64_t read_of_tag[TAGS];
+static fm_read reads_by_tag[TAGS];
+
+void faulty_reset(const fm_read_ops *under) {
+    faulty = (faulty_plan){ .under = under, .fail_at = -1, .short_at = -1, .flip_at = -1 };
+}
+
+static int faulty_open(void **state, uint32_t most) {
+    if (faulty.refuse_open) return -faulty.refuse_open;
+    return faulty.under->open(state, most);
+}
+
+static int faulty_submit(void *state, const fm_read *read) {
+    read_of_tag[read->tag] = faulty.reads++;
+    reads_by_tag[read->tag] = *read;
+    return faulty.under->submit(state, read);
+}
+
+static int faulty_wait(void *state, fm_read_done *done, uint32_t capacity) {
+    int count = faulty.under->wait(state, done, capacity);
+    for (int i = 0; i < count; i++) {
+        int64_t number = read_of_tag[done[i].tag];
+        if (number == faulty.fail_at) done[i].result = -faulty.error;
+        if (number == faulty.short_at && done[i].result > faulty.short_bytes) {
+            fm_read *read = &reads_by_tag[done[i].tag];
+            memset((char *)read->to + faulty.short_bytes, 0xee, read->bytes - (uint32_t)faulty.short_bytes);
+            done[i].result = faulty.short_bytes;
+        }
+        if (number == faulty.flip_at) ((char *)reads_by_tag[done[i].tag].to)[done[i].result / 2] ^= 4;
+        if (faulty.refuse_direct && reads_by_tag[done[i].tag].fd != faulty.refuse_direct) done[i].result = -EINVAL;
+    }
+    return count;
+}
+
+static void faulty_wake(void *state) { faulty.under->wake(state); }
+static void faulty_close(void *state) { faulty.under->close(state); }
+
+const fm_read_ops faulty_ops = { "faulty", faulty_open, faulty_submit, faulty_wait, faulty_wake, faulty_close };
