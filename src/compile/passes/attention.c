@@ -127,31 +127,67 @@ static fm_node *softmax_behind(fm_tensor *t) {
     return NULL;
 }
 
-/* Keys and values repeated for groups of heads, [B, Hk, T, D] -> [B, Hk, n, T, D] -> [B, H, T, D]: the tensor before. */
-static fm_tensor *before_repeat(fm_tensor *t) {
+/* Keys and values repeated for groups of heads, [B, Hk, T, D] -> [B, Hk, n, T, D] -> [B, H, T, D] (or [B * H, T, D]):
+ * the tensor before; t itself when it is no such thing.  heads: [B, H, T, D]. */
+static fm_tensor *before_repeat(fm_tensor *t, const fm_shape *heads) {
     fm_node *reshape = fm_made_by(t, "Reshape");
     fm_node *expand = reshape ? fm_made_by(reshape->inputs[0], "Expand") : NULL;
     fm_node *unsqueeze = expand ? fm_made_by(expand->inputs[0], "Unsqueeze") : NULL;
     if (!unsqueeze && expand) unsqueeze = fm_made_by(expand->inputs[0], "Reshape");
-    if (!unsqueeze) return t;
+    if (!unsqueeze || heads->rank != 4) return t;
     fm_tensor      *x = unsqueeze->inputs[0];
     const fm_shape *wide = &expand->outputs[0]->shape, *thin = &expand->inputs[0]->shape;
-    if (x->shape.rank != 4 || t->shape.rank != 4 || wide->rank != 5 || thin->rank != 5) return t;
+    if (x->shape.rank != 4 || wide->rank != 5 || thin->rank != 5) return t;
     for (uint32_t i = 0; i < 5; i++)
         if (thin->dims[i] != (i == 2 ? 1 : x->shape.dims[i < 2 ? i : i - 1])) return t;
-    bool heads = t->shape.dims[1] == wide->dims[1] * wide->dims[2] && t->shape.dims[0] == x->shape.dims[0] &&
-                 t->shape.dims[2] == x->shape.dims[2] && t->shape.dims[3] == x->shape.dims[3];
-    return heads ? x : t;
+    bool repeats = heads->dims[1] == wide->dims[1] * wide->dims[2] && heads->dims[0] == x->shape.dims[0] &&
+                   heads->dims[2] == x->shape.dims[2] && heads->dims[3] == x->shape.dims[3];
+    return repeats ? x : t;
 }
 
-/* The keys [.., T, D] behind a transpose of a repeat; NULL when k^T is no such thing. */
-static fm_tensor *repeated_keys(fm_tensor *kt) {
-    fm_node       *transpose = fm_made_by(kt, "Transpose");
+/* Is it a transpose of the last two axes? */
+static bool swaps_last(const fm_node *n) {
     uint32_t       count = 0;
-    const int64_t *order = transpose ? fm_node_ints(transpose, "perm", &count) : NULL;
-    if (!order || count != 4 || order[0] != 0 || order[1] != 1 || order[2] != 3 || order[3] != 2) return NULL;
-    fm_tensor *k = before_repeat(transpose->inputs[0]);
-    return k != transpose->inputs[0] ? k : NULL;
+    const int64_t *order = n ? fm_node_ints(n, "perm", &count) : NULL;
+    if (!order || count < 2) return false;
+    for (uint32_t i = 0; i + 2 < count; i++)
+        if (order[i] != (int64_t)i) return false;
+    return order[count - 1] == (int64_t)count - 2 && order[count - 2] == (int64_t)count - 1;
+}
+
+/* The keys behind k^T [.., D, T]: through a transpose of the last axes, alone or between reshapes of the leading ones.
+ * Of kt's leading axes, [B, H, T, D], or [B * H, T, D] where they are still to be split; NULL when kt is no such thing. */
+static fm_tensor *behind_transpose(fm_tensor *kt) {
+    uint32_t rank = kt->shape.rank;
+    fm_node *reshape = fm_made_by(kt, "Reshape"), *transpose = fm_made_by(kt, "Transpose");
+    if (reshape) transpose = fm_made_by(reshape->inputs[0], "Transpose");
+    if (!transpose || !swaps_last(transpose)) return NULL;
+    const fm_shape *inner = &transpose->outputs[0]->shape;
+    if (inner->dims[inner->rank - 1] != kt->shape.dims[rank - 1] || inner->dims[inner->rank - 2] != kt->shape.dims[rank - 2])
+        return NULL;
+    return transpose->inputs[0];
+}
+
+/* Keys and values as the fused step reads them; they stay as they are where no copy is saved. */
+static void direct_operands(fm_tensor **kt, fm_tensor **v, bool *k_transposed) {
+    fm_tensor *k = behind_transpose(*kt);
+    uint32_t   rank = (*kt)->shape.rank;
+    fm_shape   heads = (*kt)->shape, values = (*v)->shape;
+    if (!k || rank != 4) return;
+    heads.dims[2] = (*kt)->shape.dims[3];
+    heads.dims[3] = (*kt)->shape.dims[2];
+    fm_tensor *few_k = before_repeat(k, &heads), *few_v = before_repeat(*v, &values);
+    if (few_k != k && few_v != *v && few_k->shape.dims[1] == few_v->shape.dims[1]) {
+        *kt = few_k;
+        *v = few_v;
+        *k_transposed = false;
+        return;
+    }
+    fm_node *split = fm_made_by(k, "Reshape");
+    if (!fm_shape_equal(&k->shape, &heads) && split) k = split->inputs[0];
+    if (!fm_shape_equal(&k->shape, &heads)) return;
+    *kt = k;
+    *k_transposed = false;
 }
 
 static bool shapes_fit(const fm_tensor *q, const fm_tensor *kt, const fm_tensor *v, const fm_tensor *out) {
@@ -183,12 +219,7 @@ static flashmem_status fuse(fm_graph *g, fm_node *product, flashmem_error *err) 
     params->k_transposed = true;
     FM_TRY(fm_masks_resolve(g, product, p.masks, p.mask_count, scores, q->dtype, &mask, params, &done, err));
     if (!done) return FLASHMEM_OK;
-    fm_tensor *k = repeated_keys(kt), *values = before_repeat(v);
-    if (k && values != v && k->shape.dims[1] == values->shape.dims[1]) {
-        params->k_transposed = false;
-        kt = k;
-        v = values;
-    }
+    direct_operands(&kt, &v, &params->k_transposed);
     fm_tensor *inputs[4] = { q, kt, v, mask };
     fm_node   *made = fm_replace_producer(g, out, &fm_op_fused_attention, product->name, inputs, mask ? 4 : 3);
     made->params = params;
