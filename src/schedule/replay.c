@@ -11,6 +11,8 @@
 static const uint64_t slab_sizes[] = { 16 << 20, 8 << 20, 4 << 20, 2 << 20, 1 << 20 };
 enum { SLAB_SIZES = sizeof slab_sizes / sizeof slab_sizes[0] };
 
+enum { MOST_LAUNCHES = 4096 }; /* no smaller slabs beyond: planning is part of every start */
+
 #define LATENCY_SLACK 0.02 /* of the best latency, given for less memory */
 #define SLAB_SLACK 0.005   /* of the best latency, given for fewer launches */
 
@@ -45,7 +47,10 @@ static void add_candidate(maker *m, uint64_t slab_bytes) {
 static void make_candidates(maker *m) {
     uint64_t given = m->facts.request->slab_bytes;
     if (given) add_candidate(m, given);
-    for (int i = 0; i < SLAB_SIZES && !given; i++) add_candidate(m, slab_sizes[i]);
+    for (int i = 0; i < SLAB_SIZES && !given; i++) {
+        add_candidate(m, slab_sizes[i]);
+        if (m->candidates[m->candidate_count - 1].cut.step_count > MOST_LAUNCHES / 2) break; /* the next may double them */
+    }
 }
 
 static uint64_t region_cap(const maker *m, const fm_cut *cut) {

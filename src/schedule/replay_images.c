@@ -12,10 +12,6 @@ typedef struct use { /* of one row of images */
     uint32_t width, height, half;
 } use;
 
-typedef struct holder { /* uses of one pool image: a list */
-    uint32_t last_use; /* index into uses + 1 */
-} holder;
-
 static uint64_t image_bytes(const fm_replay_facts *f, uint32_t width, uint32_t height, uint32_t half) {
     uint64_t pitch = f->request->texture_pitch_texels ? f->request->texture_pitch_texels : 1;
     return (width + pitch - 1) / pitch * pitch * height * (half ? 8u : 16u);
@@ -28,22 +24,26 @@ static int by_bytes(const void *a, const void *b) {
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
-static bool is_free(const use *uses, const uint32_t *next, uint32_t head, const use *wanted) {
-    for (uint32_t i = head; i; i = next[i - 1])
-        if (uses[i - 1].first <= wanted->last && wanted->first <= uses[i - 1].last) return false;
+/* busy: one bit per step. */
+static bool is_free(const uint64_t *busy, const use *wanted) {
+    for (uint32_t k = wanted->first; k <= wanted->last; k++)
+        if (busy[k / 64] >> k % 64 & 1) return false;
     return true;
+}
+
+static void occupy(uint64_t *busy, const use *taken) {
+    for (uint32_t k = taken->first; k <= taken->last; k++) busy[k / 64] |= UINT64_C(1) << k % 64;
 }
 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
-/* Index of the pool image for uses[i]; pool_count: a new one. */
-static uint32_t choose(const fm_replay_facts *f, const fm_cut *cut, const use *uses, const uint32_t *next, const holder *holders,
-                       const use *wanted) {
+/* Index of the pool image for a use; pool_count: a new one. */
+static uint32_t choose(const fm_replay_facts *f, const fm_cut *cut, uint64_t *const *busy, const use *wanted) {
     uint32_t best = cut->pool_count;
     uint64_t best_growth = image_bytes(f, wanted->width, wanted->height, wanted->half), best_size = UINT64_MAX;
     for (uint32_t i = 0; i < cut->pool_count; i++) {
         const fm_replay_pool_image *image = &cut->pool[i];
-        if (image->half != wanted->half || !is_free(uses, next, holders[i].last_use, wanted)) continue;
+        if (image->half != wanted->half || !is_free(busy[i], wanted)) continue;
         uint64_t size = image_bytes(f, larger(image->width, wanted->width), larger(image->height, wanted->height), image->half);
         uint64_t growth = size - image->bytes;
         if (growth > best_growth || (growth == best_growth && size >= best_size)) continue;
@@ -99,23 +99,21 @@ void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
     for (uint32_t w = 0; w < f->pack->weight_count; w++) most += f->weights[w].image && !f->weights[w].cuttable;
     if (f->request->path != FLASHMEM_PATH_TEXTURE_COPY) return;
     most += cut->object_count;
-    use      *uses = fm_arena_array(f->arena, most, sizeof *uses);
-    holder   *holders = fm_arena_array(f->arena, most, sizeof *holders);
-    uint32_t *next = fm_arena_array(f->arena, most, sizeof *next);
+    use       *uses = fm_arena_array(f->arena, most, sizeof *uses);
+    uint64_t **busy = fm_arena_array(f->arena, most, sizeof *busy);
     cut->images = fm_arena_array(f->arena, most, sizeof *cut->images);
     cut->pool = fm_arena_array(f->arena, most, sizeof *cut->pool);
     for (uint32_t o = 0; o < cut->object_count; o++) add_rows(f, cut, &cut->objects[o], uses);
     qsort(uses, cut->image_count, sizeof *uses, by_bytes);
     for (uint32_t i = 0; i < cut->image_count; i++) {
-        uint32_t              chosen = choose(f, cut, uses, next, holders, &uses[i]);
+        uint32_t              chosen = choose(f, cut, busy, &uses[i]);
         fm_replay_pool_image *image = &cut->pool[chosen];
-        if (chosen == cut->pool_count) cut->pool_count++;
+        if (chosen == cut->pool_count) busy[cut->pool_count++] = fm_arena_array(f->arena, cut->step_count / 64 + 1u, sizeof **busy);
         *image = (fm_replay_pool_image){ .width = larger(image->width, uses[i].width),
                                          .height = larger(image->height, uses[i].height), .half = uses[i].half };
         image->bytes = image_bytes(f, image->width, image->height, image->half);
         cut->images[uses[i].row].image = chosen;
-        next[i] = holders[chosen].last_use;
-        holders[chosen].last_use = i + 1;
+        occupy(busy[chosen], &uses[i]);
     }
     for (uint32_t i = 0; i < cut->pool_count; i++) cut->image_bytes += cut->pool[i].bytes;
     name_first_images(f, cut);

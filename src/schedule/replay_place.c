@@ -205,7 +205,7 @@ flashmem_status fm_replay_place_minimum(const fm_replay_facts *f, const fm_cut *
     int              best_order = -1, last = -1;
     sweep            s;
     begin(&s, f, cut, &problem, out, scratch);
-    for (int order = 0; order < ORDERS && best > bound; order++) {
+    for (int order = 0; order < ORDERS && best > bound + bound / 256; order++) { /* planning must stay quick */
         if (!place_in_order(&s, order, NULL, NULL)) continue;
         last = order;
         if (out->total >= best) continue;

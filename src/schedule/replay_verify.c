@@ -129,18 +129,20 @@ static const fm_replay_object *find_use(const verifier *v, uint32_t k, uint32_t 
     return NULL;
 }
 
+/* Notes launch k as the last use of its image so far. */
 static flashmem_status check_image_use(const verifier *v, uint32_t k, const fm_weight *w, const fm_replay_object *o,
-                                       uint32_t first, uint64_t panels) {
+                                       uint32_t first, uint64_t panels, uint32_t *last) {
     for (uint32_t i = o->first_image; i < o->first_image + o->images; i++) {
         const fm_replay_image *image = &v->replay->images[i];
         if (&v->pack->weights[image->weight] != w || image->first_panel != first || image->panels != panels) continue;
         if (image->convert_before > k) return BAD("launch %u: its image is made before step %u", k, image->convert_before);
+        last[i] = k;
         return FLASHMEM_OK;
     }
     return BAD("launch %u: no image of its weight", k);
 }
 
-static flashmem_status check_launch(const verifier *v, uint32_t k) {
+static flashmem_status check_launch(const verifier *v, uint32_t k, uint32_t *last) {
     const fm_replay_step *part = &v->replay->steps[k];
     const fm_step        *step = &v->program->steps[part->step];
     if (part->first_object > v->replay->use_count || part->object_count > v->replay->use_count - part->first_object)
@@ -161,7 +163,7 @@ static flashmem_status check_launch(const verifier *v, uint32_t k) {
         const fm_replay_object *o = find_use(v, k, w->object, from, to);
         if (!o) return BAD("launch %u: bytes %" PRIu64 "..%" PRIu64 " of object %u are not there", k, from, to, w->object);
         if (arg->kind == FM_ARG_IMAGE)
-            FM_TRY(check_image_use(v, k, w, o, cut ? part->first_panel : 0, cut ? part->panels : w->panels));
+            FM_TRY(check_image_use(v, k, w, o, cut ? part->first_panel : 0, cut ? part->panels : w->panels, last));
     }
     return FLASHMEM_OK;
 }
@@ -169,23 +171,6 @@ static flashmem_status check_launch(const verifier *v, uint32_t k) {
 /* --- images ------------------------------------------------------------------------------------------------------- */
 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
-
-/* Last launch that reads row i, by the program. */
-static uint32_t last_image_use(const verifier *v, uint32_t i) {
-    const fm_replay_image *image = &v->replay->images[i];
-    uint32_t               last = image->convert_before;
-    for (uint32_t k = 0; k < v->replay->step_count; k++) {
-        const fm_replay_step *part = &v->replay->steps[k];
-        const fm_step        *step = &v->program->steps[part->step];
-        for (uint32_t a = step->first_arg; a < step->first_arg + step->arg_count; a++) {
-            const fm_arg *arg = &v->program->args[a];
-            if (arg->kind != FM_ARG_IMAGE || v->program->values[arg->value].weight != image->weight) continue;
-            bool cut = step->split_value == arg->value && part->panels;
-            if (!cut || part->first_panel == image->first_panel) last = larger(last, k);
-        }
-    }
-    return last;
-}
 
 static flashmem_status check_image(const verifier *v, uint32_t i, const fm_replay_object *o) {
     const fm_replay       *r = v->replay;
@@ -204,7 +189,7 @@ static flashmem_status check_image(const verifier *v, uint32_t i, const fm_repla
     return FLASHMEM_OK;
 }
 
-static flashmem_status check_images(const verifier *v, uint32_t *last) {
+static flashmem_status check_images(const verifier *v) {
     const fm_replay *r = v->replay;
     uint64_t         bytes = 0, pitch = larger(v->request->texture_pitch_texels, 1);
     uint32_t         rows = 0;
@@ -223,14 +208,27 @@ static flashmem_status check_images(const verifier *v, uint32_t *last) {
             return BAD("pool image %u: %u x %u, %" PRIu64 " bytes", i, pool->width, pool->height, pool->bytes);
         bytes += pool->bytes;
     }
-    for (uint32_t i = 0; i < r->image_count; i++) {
-        last[i] = last_image_use(v, i);
-        for (uint32_t j = 0; j < i; j++)
-            if (r->images[i].image == r->images[j].image && r->images[i].convert_before <= last[j] &&
-                r->images[j].convert_before <= last[i])
-                return BAD("images %u and %u share pool image %u at the same time", j, i, r->images[i].image);
-    }
     if (bytes != r->image_bytes) return BAD("images of %" PRIu64 " bytes, %" PRIu64 " counted", bytes, r->image_bytes);
+    return FLASHMEM_OK;
+}
+
+typedef struct image_life { uint32_t pool, from, to, row; } image_life;
+
+static int by_pool(const void *a, const void *b) {
+    const image_life *x = a, *y = b;
+    if (x->pool != y->pool) return x->pool < y->pool ? -1 : 1;
+    return x->from < y->from ? -1 : x->from > y->from;
+}
+
+/* No pool image holds two weights at once. */
+static flashmem_status check_sharing(const verifier *v, const uint32_t *last, image_life *lives) {
+    const fm_replay *r = v->replay;
+    for (uint32_t i = 0; i < r->image_count; i++)
+        lives[i] = (image_life){ r->images[i].image, r->images[i].convert_before, larger(last[i], r->images[i].convert_before), i };
+    qsort(lives, r->image_count, sizeof *lives, by_pool);
+    for (uint32_t i = 1; i < r->image_count; i++) /* the first overlap, if any, is between neighbours */
+        if (lives[i].pool == lives[i - 1].pool && lives[i].from <= lives[i - 1].to)
+            return BAD("images %u and %u share pool image %u at the same time", lives[i - 1].row, lives[i].row, lives[i].pool);
     return FLASHMEM_OK;
 }
 
@@ -352,15 +350,16 @@ static flashmem_status check_times(const verifier *v) {
     return FLASHMEM_OK;
 }
 
-static flashmem_status check_all(const verifier *v, life *lives, fm_place_item *items, uint32_t *last) {
+static flashmem_status check_all(const verifier *v, life *lives, fm_place_item *items, uint32_t *last, image_life *images) {
     for (uint32_t a = 0; a < v->program->arg_count; a++)
         if (v->program->args[a].kind <= FM_ARG_WRITE && weight_of_arg(v, &v->program->args[a]))
             v->buffer_read[v->program->values[v->program->args[a].value].weight] = 1;
     FM_TRY(check_steps(v));
     for (uint32_t i = 0; i < v->replay->object_count; i++) FM_TRY(check_object(v, i));
-    FM_TRY(check_images(v, last));
+    FM_TRY(check_images(v));
     FM_TRY(check_requests(v));
-    for (uint32_t k = 0; k < v->replay->step_count; k++) FM_TRY(check_launch(v, k));
+    for (uint32_t k = 0; k < v->replay->step_count; k++) FM_TRY(check_launch(v, k, last));
+    FM_TRY(check_sharing(v, last, images));
     FM_TRY(check_places(v, lives, items));
     FM_TRY(check_sums(v));
     return check_times(v);
@@ -373,13 +372,15 @@ flashmem_status fm_replay_verify(const fm_pack *pack, const fm_program *program,
     life          *lives = calloc((size_t)program->value_count + 1, sizeof *lives);
     fm_place_item *items = calloc(places + 1, sizeof *items);
     uint32_t      *last = calloc((size_t)replay->image_count + 1, sizeof *last);
+    image_life    *images = calloc((size_t)replay->image_count + 1, sizeof *images);
     v.buffer_read = calloc((size_t)pack->weight_count + 1, 1);
     flashmem_status status = FLASHMEM_OUT_OF_MEMORY;
-    if (lives && v.buffer_read && items && last) status = check_all(&v, lives, items, last);
+    if (lives && v.buffer_read && items && last && images) status = check_all(&v, lives, items, last, images);
     else fm_fail(err, status, "no memory to check the plan");
     free(lives);
     free(v.buffer_read);
     free(items);
     free(last);
+    free(images);
     return status;
 }
