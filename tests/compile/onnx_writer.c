@@ -60,8 +60,9 @@ void wire_free(wire *w) {
 }
 
 void wire_save(const wire *w, const char *path) {
+    remove(path); /* a file system may wait for the disk when a file is emptied and written again */
     FILE *f = fopen(path, "wb");
-    if (!f || fwrite(w->data, 1, w->bytes, f) != w->bytes || fclose(f) != 0) abort();
+    if (!f || (w->bytes && fwrite(w->data, 1, w->bytes, f) != w->bytes) || fclose(f) != 0) abort();
 }
 
 static wire begin_attr(const char *name, int kind) {

@@ -5,3 +5,9 @@ fm_add_test(NAME test_ops_fold SOURCES tests/compile/test_ops_fold.c tests/compi
 fm_add_test(NAME test_ops_lower SOURCES tests/compile/test_ops_lower.c tests/compile/ops_case.c LIBS flashmem_compile
     LABELS compile)
 fm_add_program(NAME fold_outputs SOURCES tests/compile/fold_outputs.c LIBS flashmem_compile FOLDER tests)
+
+fm_add_test(NAME test_recipe SOURCES tests/compile/test_recipe.c LIBS flashmem_compile LABELS compile)
+foreach(name test_graph test_onnx_tensors test_onnx_graph test_onnx_hostile test_pack_weights test_compile)
+    fm_add_test(NAME ${name} SOURCES tests/compile/${name}.c tests/compile/onnx_writer.c LIBS flashmem_compile
+        LABELS compile)
+endforeach()

@@ -29,12 +29,13 @@ static void add_use(fm_graph *g, fm_tensor *t, fm_node *node) {
 
 static void drop_use(fm_tensor *t, const fm_node *node) {
     if (!t) return;
-    for (size_t i = 0; i < t->use_count; i++)
-        if (t->uses[i] == node) {
-            memmove(t->uses + i, t->uses + i + 1, (t->use_count - i - 1) * sizeof *t->uses);
-            t->use_count--;
-            return;
-        }
+    for (size_t i = 0, last = t->use_count - 1; i < t->use_count; i++) { /* from both ends: removal goes along the graph */
+        size_t at = t->uses[i] == node ? i : last - i;
+        if (t->uses[at] != node) continue;
+        t->uses[at] = t->uses[last];
+        t->use_count--;
+        return;
+    }
     assert(!"a use is not in its tensor's list");
 }
 

@@ -4,7 +4,7 @@
 
 #include "compile/onnx/importer.h"
 
-enum { LARGEST_GRAPH = 1 << 20, DEEPEST_CALL = 24 };
+enum { LARGEST_GRAPH = 1 << 17, DEEPEST_CALL = 24 };
 
 fm_tensor fm_onnx_absent;
 
