@@ -156,7 +156,7 @@ static bool peer_sample(bench *b, bool warm) {
 
 /* A process that makes a context and runs an empty kernel. */
 static bool bare_sample(bench *b) {
-    const char *arguments[4] = {"probe", b->options->device ? "--device" : NULL, b->options->device, NULL};
+    const char *arguments[5] = {"probe", "--quiet", b->options->device ? "--device" : NULL, b->options->device, NULL};
     bench_child child;
     if (!bench_run_self(&child, arguments, NULL, NULL)) return false;
     bench_add(&b->bare, child.seconds * 1e3);

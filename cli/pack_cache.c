@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -126,6 +127,21 @@ static int compile_child(const char *model, const char *pack, const char *manife
     return 1;
 }
 
+/* Temporary files that nobody has written to for a day: their compiler was killed. */
+static void sweep(const char *folder) {
+    DIR   *dir = opendir(folder);
+    time_t now = time(NULL);
+    if (!dir) return;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char path[PATH_MAX];
+        struct stat st;
+        if (!strstr(entry->d_name, ".tmp")) continue;
+        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path || stat(path, &st)) continue;
+        if (S_ISREG(st.st_mode) && now - st.st_mtime > 24 * 3600) unlink(path);
+    }
+    closedir(dir);
+}
+
 /* Oldest packs go until the rest fits the limit; the one in use stays. */
 static void evict(const char *folder, const char *keep, double limit) {
     for (;;) {
@@ -219,7 +235,10 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
     pack->compile_seconds = (double)(cli_now_ns() - began) * 1e-9;
     if (options->no_cache) unlink(manifest);
     if (code) return cli_pack_release(pack), code;
-    if (!options->no_cache) evict(folder, pack->path, limit);
+    if (!options->no_cache) {
+        sweep(folder);
+        evict(folder, pack->path, limit);
+    }
     return 0;
 }
 

@@ -133,6 +133,17 @@ def test_cache__keeps_the_pack_in_use_whatever_the_limit(fresh, model, tmp_path)
     assert run(fresh, model, "--cache-limit", "1") == ("HIT", "")
 
 
+def test_cache__sweeps_what_killed_compilers_left(fresh, model, tmp_path):
+    folder = tmp_path / "cache" / "packs"
+    folder.mkdir(parents=True)
+    for name in ("0.flm.tmp-a1b2c3", "0.files.77.tmp", "1.flm.tmp-young"):
+        (folder / name).write_text("half")
+        if "young" not in name:
+            os.utime(folder / name, (time.time() - 100000,) * 2)
+    run(fresh, model)
+    assert [p.name for p in folder.iterdir() if "tmp" in p.name] == ["1.flm.tmp-young"]
+
+
 def test_no_cache__leaves_nothing(fresh, model, tmp_path):
     (tmp_path / "tmp").mkdir()
     done = run(fresh, model, "--no-cache", env={"TMPDIR": tmp_path / "tmp"})
