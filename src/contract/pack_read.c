@@ -18,7 +18,8 @@ static flashmem_status check_header(const fm_pack *pack, const char *page, uint6
     if (h->version != FM_PACK_VERSION)
         return BAD("%s: a pack of version %u, this program reads version %u: compile the model again", pack->path,
                    h->version, FM_PACK_VERSION);
-    if (h->header_bytes != sizeof *h) return BAD("%s: a header of %u bytes, %zu wanted", pack->path, h->header_bytes, sizeof *h);
+    if (h->header_bytes != sizeof *h)
+        return BAD("%s: a header of %u bytes, %zu wanted", pack->path, h->header_bytes, sizeof *h);
     fm_pack_header unsummed = *h;
     unsummed.header_checksum = 0;
     if (fm_hash(&unsummed, sizeof unsummed) != h->header_checksum)
@@ -31,7 +32,8 @@ static flashmem_status check_header(const fm_pack *pack, const char *page, uint6
     if (h->layout > FLASHMEM_LAYOUT_GPU || h->weights > FLASHMEM_WEIGHTS_FP16)
         return BAD("%s: layout %u, weights %u", pack->path, h->layout, h->weights);
     if (h->float_weight_bytes > h->file_bytes)
-        return BAD("%s: %" PRIu64 " bytes of float weights in %" PRIu64, pack->path, h->float_weight_bytes, h->file_bytes);
+        return BAD("%s: %" PRIu64 " bytes of float weights in %" PRIu64, pack->path, h->float_weight_bytes,
+                   h->file_bytes);
     if (h->tables.offset != FM_PACK_ALIGN || h->tables.bytes > FM_PACK_LARGEST_TABLES ||
         h->tables.bytes > file_bytes - FM_PACK_ALIGN)
         return BAD("%s: tables of %" PRIu64 " bytes at %" PRIu64 " in a file of %" PRIu64, pack->path, h->tables.bytes,
@@ -58,23 +60,24 @@ static flashmem_status enter_section(const fm_pack *pack, const char *name, fm_s
     const fm_section *all = &pack->header.tables;
     if (section.offset < *cursor || section.offset % FM_PACK_TABLE_ALIGN || section.offset > all->offset + all->bytes ||
         section.bytes > all->offset + all->bytes - section.offset)
-        return BAD("%s: table '%s' of %" PRIu64 " bytes at %" PRIu64 " overlaps others or leaves the tables", pack->path,
-                   name, section.bytes, section.offset);
+        return BAD("%s: table '%s' of %" PRIu64 " bytes at %" PRIu64 " overlaps others or leaves the tables",
+                   pack->path, name, section.bytes, section.offset);
     if (section.bytes % record || section.bytes / record >= FM_NONE)
-        return BAD("%s: table '%s' of %" PRIu64 " bytes is no row of records of %zu", pack->path, name, section.bytes, record);
+        return BAD("%s: table '%s' of %" PRIu64 " bytes is no row of records of %zu", pack->path, name, section.bytes,
+                   record);
     *cursor = section.offset + section.bytes;
     *at = (const char *)pack->tables + (section.offset - all->offset);
     *count = section.bytes / record;
     return FLASHMEM_OK;
 }
 
-#define ENTER(name, section, type, pointer, number)                                                           \
-    do {                                                                                                      \
-        const void *at_;                                                                                      \
-        uint64_t    count_;                                                                                   \
-        FM_TRY(enter_section(pack, name, section, sizeof(type), cursor, &at_, &count_, err));                 \
-        (pointer) = at_;                                                                                      \
-        (number) = count_;                                                                                    \
+#define ENTER(name, section, type, pointer, number)                                           \
+    do {                                                                                      \
+        const void *at_;                                                                      \
+        uint64_t    count_;                                                                   \
+        FM_TRY(enter_section(pack, name, section, sizeof(type), cursor, &at_, &count_, err)); \
+        (pointer) = at_;                                                                      \
+        (number) = count_;                                                                    \
     } while (0)
 
 static flashmem_status enter_program(fm_pack *pack, uint32_t index, uint64_t *cursor, flashmem_error *err) {
@@ -120,13 +123,13 @@ static flashmem_status check_programs(const fm_pack *pack, flashmem_error *err) 
 
 /* One object or row table: in order, inside the file, its checksums the next ones.  Sizes themselves were checked by
  * fm_program_verify. */
-static flashmem_status check_range(const fm_pack *pack, const char *what, uint32_t index, uint64_t offset, uint64_t bytes,
-                                   uint64_t first_checksum, uint64_t units, uint64_t *cursor, uint64_t *checksums,
-                                   flashmem_error *err) {
+static flashmem_status check_range(const fm_pack *pack, const char *what, uint32_t index, uint64_t offset,
+                                   uint64_t bytes, uint64_t first_checksum, uint64_t units, uint64_t *cursor,
+                                   uint64_t *checksums, flashmem_error *err) {
     if (offset % FM_PACK_ALIGN || offset < *cursor || offset > pack->header.file_bytes ||
         bytes > pack->header.file_bytes - offset)
-        return BAD("%s: %s %u: %" PRIu64 " bytes at %" PRIu64 " overlap others or leave the file of %" PRIu64, pack->path,
-                   what, index, bytes, offset, pack->header.file_bytes);
+        return BAD("%s: %s %u: %" PRIu64 " bytes at %" PRIu64 " overlap others or leave the file of %" PRIu64,
+                   pack->path, what, index, bytes, offset, pack->header.file_bytes);
     if (first_checksum != *checksums || units > pack->checksum_count - *checksums)
         return BAD("%s: %s %u: checksums %" PRIu64 "+%" PRIu64 " of %" PRIu64, pack->path, what, index, first_checksum,
                    units, pack->checksum_count);
@@ -145,8 +148,8 @@ static flashmem_status check_weights(const fm_pack *pack, flashmem_error *err) {
     for (uint32_t i = 0; i < pack->weight_count; i++) {
         const fm_weight *w = &pack->weights[i];
         if (w->kind == FM_WEIGHT_ROWS)
-            FM_TRY(check_range(pack, "row table of weight", i, w->file_offset, w->k * w->row_bytes, w->first_checksum, w->k,
-                               &cursor, &checksums, err));
+            FM_TRY(check_range(pack, "row table of weight", i, w->file_offset, w->k * w->row_bytes, w->first_checksum,
+                               w->k, &cursor, &checksums, err));
         uint64_t columns = pack->header.layout == FLASHMEM_LAYOUT_TEXTURE ? 4 : 16;
         uint64_t element = w->format == FM_WEIGHT_F32 ? 4 : 2;
         if (w->kind == FM_WEIGHT_PANELS && w->panel_bytes != w->k * element * columns)
@@ -197,8 +200,8 @@ void fm_pack_close(fm_pack *pack) {
 
 /* Units of unit bytes from file offset on, read several at a time through buffer (capacity a multiple of unit). */
 static flashmem_status verify_units(const fm_pack *pack, const char *what, uint32_t index, const char *name,
-                                    uint64_t offset, uint64_t bytes, uint64_t unit, const uint64_t *checksums, char *buffer,
-                                    uint64_t capacity, flashmem_error *err) {
+                                    uint64_t offset, uint64_t bytes, uint64_t unit, const uint64_t *checksums,
+                                    char *buffer, uint64_t capacity, flashmem_error *err) {
     for (uint64_t done = 0; done < bytes;) {
         uint64_t batch = bytes - done < capacity ? bytes - done : capacity;
         FM_TRY(fm_file_read(pack->fd, pack->path, offset + done, buffer, batch, err));
@@ -206,7 +209,8 @@ static flashmem_status verify_units(const fm_pack *pack, const char *what, uint3
             uint64_t length = batch - at < unit ? batch - at : unit;
             if (fm_hash(buffer + at, length) != checksums[(done + at) / unit])
                 return fm_fail(err, FLASHMEM_CORRUPT,
-                               "%s: %s %u ('%s'): bytes %" PRIu64 "..%" PRIu64 " of the file do not match their checksum",
+                               "%s: %s %u ('%s'): bytes %" PRIu64 "..%" PRIu64
+                               " of the file do not match their checksum",
                                pack->path, what, index, name, offset + done + at, offset + done + at + length - 1);
         }
         done += batch;
@@ -230,7 +234,8 @@ flashmem_status fm_pack_verify_weights(const fm_pack *pack, flashmem_error *err)
             capacity = batch_of(pack->weights[i].row_bytes);
     char *buffer = malloc(capacity + 1);
     if (!buffer)
-        return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %" PRIu64 " bytes of weights", pack->path, capacity);
+        return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %" PRIu64 " bytes of weights", pack->path,
+                       capacity);
     for (uint32_t i = 0; i < pack->object_count; i++) {
         const fm_object *o = &pack->objects[i];
         const char *name = o->weight == FM_NONE ? "bundle" : fm_program_string(texts, pack->weights[o->weight].name);

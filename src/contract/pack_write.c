@@ -113,7 +113,8 @@ static flashmem_status build_tables(fm_pack_writer *w, const char *path, fm_pack
     if (!records) return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %u programs", path, c->program_count);
     w->checksum_count = count_checksums(c);
     lay_out_tables(&w->header, c, w->checksum_count, records);
-    w->header.file_bytes = lay_out_weights(c, align_up(w->header.tables.offset + w->header.tables.bytes, FM_PACK_ALIGN));
+    w->header.file_bytes = lay_out_weights(c,
+                                           align_up(w->header.tables.offset + w->header.tables.bytes, FM_PACK_ALIGN));
     w->tables = calloc(1, w->header.tables.bytes);
     w->written = calloc(w->checksum_count + 1, 1);
     if (!w->tables || !w->written) {
@@ -197,7 +198,7 @@ flashmem_status fm_pack_writer_rows(fm_pack_writer *w, uint32_t weight, uint64_t
 
 /* The page after the last row table may end the file early. */
 static flashmem_status pad_file(fm_pack_writer *w, flashmem_error *err) {
-    char zero[FM_PACK_ALIGN] = { 0 };
+    char     zero[FM_PACK_ALIGN] = { 0 };
     uint64_t end = w->file.size;
     while (end < w->header.file_bytes) {
         uint64_t bytes = w->header.file_bytes - end < sizeof zero ? w->header.file_bytes - end : sizeof zero;

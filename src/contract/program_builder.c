@@ -123,9 +123,15 @@ static fm_step *open_step(fm_program_builder *b) {
 static void begin(fm_program_builder *b, fm_step_kind kind, const char *name, uint32_t kernel, fm_cost_class cost) {
     assert(!b->open);
     uint32_t zero = fm_builder_int(b, 0), one = fm_builder_int(b, 1);
-    fm_step  step = { .kind = kind, .name = fm_builder_string(b, name), .kernel = kernel,
-                      .first_arg = (uint32_t)b->arg_count, .global = { one, one, one },
-                      .local = { FM_NONE, FM_NONE, FM_NONE }, .cost_class = cost, .flops = zero, .bytes = zero,
+    fm_step  step = { .kind = kind,
+                      .name = fm_builder_string(b, name),
+                      .kernel = kernel,
+                      .first_arg = (uint32_t)b->arg_count,
+                      .global = { one, one, one },
+                      .local = { FM_NONE, FM_NONE, FM_NONE },
+                      .cost_class = cost,
+                      .flops = zero,
+                      .bytes = zero,
                       .split_value = FM_NONE };
     FM_PUSH(b->arena, b->steps, b->step_count, b->step_capacity) = step;
     b->open = true;
@@ -204,14 +210,23 @@ uint32_t fm_builder_gather_rows(fm_program_builder *b, const char *name, uint32_
 fm_program fm_builder_program(const fm_program_builder *b) {
     assert(!b->open);
     return (fm_program){
-        .strings = b->strings ? b->strings : "", .string_bytes = b->string_bytes,
-        .exprs = b->exprs,     .expr_count = (uint32_t)b->expr_count,
-        .values = b->values,   .value_count = (uint32_t)b->value_count,
-        .kernels = b->kernels, .kernel_count = (uint32_t)b->kernel_count,
-        .args = b->args,       .arg_count = (uint32_t)b->arg_count,
-        .steps = b->steps,     .step_count = (uint32_t)b->step_count,
-        .inputs = b->inputs,   .input_count = (uint32_t)b->input_count,
-        .outputs = b->outputs, .output_count = (uint32_t)b->output_count,
-        .blob = b->blob,       .blob_bytes = b->blob_bytes,
+        .strings = b->strings ? b->strings : "",
+        .string_bytes = b->string_bytes,
+        .exprs = b->exprs,
+        .expr_count = (uint32_t)b->expr_count,
+        .values = b->values,
+        .value_count = (uint32_t)b->value_count,
+        .kernels = b->kernels,
+        .kernel_count = (uint32_t)b->kernel_count,
+        .args = b->args,
+        .arg_count = (uint32_t)b->arg_count,
+        .steps = b->steps,
+        .step_count = (uint32_t)b->step_count,
+        .inputs = b->inputs,
+        .input_count = (uint32_t)b->input_count,
+        .outputs = b->outputs,
+        .output_count = (uint32_t)b->output_count,
+        .blob = b->blob,
+        .blob_bytes = b->blob_bytes,
     };
 }

@@ -18,11 +18,13 @@ typedef struct verifier {
 
 enum { LARGEST_UNIT = 1 << 30 };
 
-static bool string_fits(const verifier *v, uint32_t s) { return s < v->program->string_bytes; }
-static bool string_or_none(const verifier *v, uint32_t s) { return s == FM_NONE || string_fits(v, s); }
-static bool expr_fits(const verifier *v, uint32_t e) { return e < v->program->expr_count; }
+static bool    string_fits(const verifier *v, uint32_t s) { return s < v->program->string_bytes; }
+static bool    string_or_none(const verifier *v, uint32_t s) { return s == FM_NONE || string_fits(v, s); }
+static bool    expr_fits(const verifier *v, uint32_t e) { return e < v->program->expr_count; }
 static int64_t expr(const verifier *v, uint32_t e) { return v->program->exprs[e].value; }
-static bool expr_at_least(const verifier *v, uint32_t e, int64_t least) { return expr_fits(v, e) && expr(v, e) >= least; }
+static bool    expr_at_least(const verifier *v, uint32_t e, int64_t least) {
+       return expr_fits(v, e) && expr(v, e) >= least;
+}
 static const char *step_name(const verifier *v, const fm_step *step) {
     return string_fits(v, step->name) ? v->program->strings + step->name : "";
 }
@@ -97,7 +99,8 @@ static flashmem_status verify_weight(const verifier *v, uint32_t index) {
         return BAD("weight %u: %" PRIu64 " bytes at %" PRIu64 " exceed object %u of %" PRIu64, index, w->bytes,
                    w->object_offset, w->object, o->bytes);
     if (w->object_offset % FM_WEIGHT_ALIGN)
-        return BAD("weight %u: at %" PRIu64 " of its object, no multiple of %u", index, w->object_offset, FM_WEIGHT_ALIGN);
+        return BAD("weight %u: at %" PRIu64 " of its object, no multiple of %u", index, w->object_offset,
+                   FM_WEIGHT_ALIGN);
     if (o->weight != FM_NONE && o->weight != index)
         return BAD("weight %u: lies in object %u, which holds weight %u alone", index, w->object, o->weight);
     return w->kind == FM_WEIGHT_PANELS ? verify_panels(v, index, w, o->weight == index) : FLASHMEM_OK;
@@ -126,7 +129,7 @@ static flashmem_status verify_alias(const verifier *v, uint32_t index, const fm_
     if (value->alias >= v->program->value_count || value->alias == index)
         return BAD("value %u: alias %u of %u", index, value->alias, v->program->value_count);
     const fm_value *target = &v->program->values[value->alias];
-    bool storage = target->kind == FM_VALUE_ACTIVATION || target->kind == FM_VALUE_INPUT ||
+    bool            storage = target->kind == FM_VALUE_ACTIVATION || target->kind == FM_VALUE_INPUT ||
                    target->kind == FM_VALUE_OUTPUT || target->kind == FM_VALUE_STATE;
     if (!storage || target->alias != FM_NONE) return BAD("value %u: alias %u has no storage", index, value->alias);
     if (!expr_fits(v, target->bytes) || expr(v, target->bytes) < expr(v, value->bytes))
@@ -142,7 +145,8 @@ static flashmem_status verify_value(const verifier *v, uint32_t index) {
     if (!string_or_none(v, value->name)) return BAD("value %u: name outside the strings", index);
     if (value->flags & ~FM_VALUE_IS_MASK) return BAD("value %u: flags %u", index, value->flags);
     if (value->kind == FM_VALUE_WEIGHT) {
-        if (value->weight >= v->weight_count) return BAD("value %u: weight %u of %u", index, value->weight, v->weight_count);
+        if (value->weight >= v->weight_count)
+            return BAD("value %u: weight %u of %u", index, value->weight, v->weight_count);
         if ((uint64_t)expr(v, value->bytes) > v->weights[value->weight].bytes)
             return BAD("value %u: larger than its weight %u", index, value->weight);
     } else if (value->weight != FM_NONE) {
@@ -198,7 +202,8 @@ static flashmem_status verify_arg(const verifier *v, uint32_t s, const fm_step *
         return FLASHMEM_OK;
     case FM_ARG_IMAGE:
         if (value->kind != FM_VALUE_WEIGHT || v->weights[value->weight].kind != FM_WEIGHT_PANELS)
-            return BAD("step %u ('%s'): argument %u: an image of value %u, which has no panels", s, name, a, arg->value);
+            return BAD("step %u ('%s'): argument %u: an image of value %u, which has no panels", s, name, a,
+                       arg->value);
         return FLASHMEM_OK;
     case FM_ARG_INT:
         if (!expr_fits(v, arg->value) || expr(v, arg->value) < INT32_MIN || expr(v, arg->value) > INT32_MAX)
@@ -230,8 +235,8 @@ static flashmem_status verify_gather_rows(const verifier *v, uint32_t s, const f
     if (rows < 1 || out->dtype != FLASHMEM_F32 || v->weights[table->weight].format == FM_WEIGHT_RAW)
         return BAD("step %u ('%s'): %" PRId64 " rows of float32", s, name, rows);
     if (__builtin_mul_overflow((uint64_t)rows, fm_dtype_bytes((flashmem_dtype)indices->dtype), &index_bytes) ||
-        index_bytes > (uint64_t)expr(v, indices->bytes) || __builtin_mul_overflow((uint64_t)rows * 4, elements, &out_bytes) ||
-        out_bytes > (uint64_t)expr(v, out->bytes))
+        index_bytes > (uint64_t)expr(v, indices->bytes) ||
+        __builtin_mul_overflow((uint64_t)rows * 4, elements, &out_bytes) || out_bytes > (uint64_t)expr(v, out->bytes))
         return BAD("step %u ('%s'): %" PRId64 " rows exceed indices or output", s, name, rows);
     return FLASHMEM_OK;
 }
@@ -247,8 +252,7 @@ static flashmem_status verify_sizes(const verifier *v, uint32_t s, const fm_step
         locals += step->local[d] != FM_NONE;
     }
     for (uint32_t d = 0; d < 3 && locals; d++)
-        if (locals != 3 || !expr_at_least(v, step->local[d], 1) ||
-            expr(v, step->global[d]) % expr(v, step->local[d]))
+        if (locals != 3 || !expr_at_least(v, step->local[d], 1) || expr(v, step->global[d]) % expr(v, step->local[d]))
             return BAD("step %u ('%s'): local size %u does not divide the global size", s, name, d);
     if (step->cost_class >= FM_COST_CLASSES || !expr_at_least(v, step->flops, 0) || !expr_at_least(v, step->bytes, 0))
         return BAD("step %u ('%s'): cost class %u", s, name, step->cost_class);
@@ -305,7 +309,9 @@ static flashmem_status verify_step(const verifier *v, uint32_t s) {
 
 /* --- order of reads and writes ------------------------------------------------------------------------------------ */
 
-typedef struct access { uint32_t first_write, first_read; } access; /* steps + 1; 0 never */
+typedef struct access {
+    uint32_t first_write, first_read;
+} access; /* steps + 1; 0 never */
 
 static uint32_t storage_of(const fm_program *p, uint32_t value) {
     return p->values[value].alias == FM_NONE ? value : p->values[value].alias;
@@ -317,7 +323,8 @@ static flashmem_status verify_write(const verifier *v, uint32_t s, uint32_t valu
     const char       *name = step_name(v, &p->steps[s]);
     if (record->kind != FM_VALUE_STATE && p->values[storage_of(p, value)].kind != FM_VALUE_STATE &&
         seen[value].first_read && seen[value].first_read <= s)
-        return BAD("step %u ('%s'): writes value %u, which step %u has read", s, name, value, seen[value].first_read - 1);
+        return BAD("step %u ('%s'): writes value %u, which step %u has read", s, name, value,
+                   seen[value].first_read - 1);
     if (!seen[value].first_write) seen[value].first_write = s + 1;
     else if (record->kind == FM_VALUE_SCRATCH && seen[value].first_write != s + 1)
         return BAD("step %u ('%s'): scratch %u belongs to step %u", s, name, value, seen[value].first_write - 1);
@@ -387,8 +394,8 @@ flashmem_status fm_program_verify(const fm_program *program, const fm_weight *we
     if (program->step_count == 0 || program->output_count == 0)
         return BAD("%u steps and %u outputs", program->step_count, program->output_count);
     if (program->string_bytes && program->strings[program->string_bytes - 1]) return BAD("the last string has no end");
-    uint8_t *flags = calloc(program->value_count + 1u, sizeof *flags);
-    access  *seen = calloc(program->value_count + 1u, sizeof *seen);
+    uint8_t        *flags = calloc(program->value_count + 1u, sizeof *flags);
+    access         *seen = calloc(program->value_count + 1u, sizeof *seen);
     flashmem_status status = FLASHMEM_OUT_OF_MEMORY;
     if (flags && seen) status = verify_all(v, flags, seen);
     else fm_fail(err, status, "no memory to check %u values", program->value_count);

@@ -30,8 +30,8 @@ struct fm_placer {
     uint32_t  steps, capacity, count, long_count;
     uint64_t  region_limit;
     placed   *items;
-    int32_t  *heads;  /* [steps] short items by first step */
-    uint32_t *longs;  /* [capacity] */
+    int32_t  *heads; /* [steps] short items by first step */
+    uint32_t *longs; /* [capacity] */
     meeting  *meetings;
     uint64_t  base[FM_PLACE_REGIONS], bytes[FM_PLACE_REGIONS];
 };
@@ -97,7 +97,8 @@ static void sort_meetings(meeting *m, uint32_t count) {
 }
 
 static void meet(fm_placer *p, const placed *a, uint32_t *count) {
-    p->meetings[(*count)++] = (meeting){ a->offset, a->end, a->from, a->from2 <= a->to2 ? INT32_MAX : a->to, a->region };
+    p->meetings[(*count)++] = (meeting){ a->offset, a->end, a->from, a->from2 <= a->to2 ? INT32_MAX : a->to,
+                                         a->region };
 }
 
 /* Short items that live in from..to, but not in apart_from..apart_to, where they were met already. */
@@ -123,7 +124,8 @@ static uint64_t align_up(uint64_t x, uint64_t to) { return (x + to - 1) & ~(to -
 
 /* Lowest gap among the meetings that live at or after `from`.  *next gets the first step at which one of the meetings
  * that were in the way has ended. */
-static bool find_gap(fm_placer *p, fm_place_item *item, int32_t from, uint32_t count, uint64_t total_limit, int32_t *next) {
+static bool find_gap(fm_placer *p, fm_place_item *item, int32_t from, uint32_t count, uint64_t total_limit,
+                     int32_t *next) {
     uint64_t total = fm_placer_total(p, NULL, NULL);
     *next = INT32_MAX;
     for (uint32_t r = 0, i = 0; r < FM_PLACE_REGIONS; r++) {
@@ -154,9 +156,10 @@ static bool find_gap(fm_placer *p, fm_place_item *item, int32_t from, uint32_t c
 static void add(fm_placer *p, const fm_place_item *item) {
     uint64_t end = item->offset + item->bytes;
     if (end > p->bytes[item->region]) p->bytes[item->region] = end;
-    bool two = item->from2 <= item->to2;
+    bool    two = item->from2 <= item->to2;
     placed *slot = &p->items[p->count];
-    *slot = (placed){ item->offset, end, item->from, item->to, two ? item->from2 : 1, two ? item->to2 : 0, item->region, -1 };
+    *slot = (placed){ item->offset,        end,          item->from, item->to, two ? item->from2 : 1,
+                      two ? item->to2 : 0, item->region, -1 };
     if (!two && item->from == 0 && item->to + 1 == (int32_t)p->steps && item->offset == p->base[item->region]) {
         p->base[item->region] = end;
         return;
@@ -216,7 +219,7 @@ enum { BY_SIZE, BY_START, BY_AREA, BY_DURATION, ORDERS };
 static void rank(const fm_place_problem *problem, int order, ranked *ranks) {
     for (uint32_t i = 0; i < problem->count; i++) {
         const fm_place_item *item = &problem->items[i];
-        double steps = duration(item), bytes = (double)item->bytes, key = bytes;
+        double               steps = duration(item), bytes = (double)item->bytes, key = bytes;
         if (order == BY_START) key = -item->from;
         else if (order == BY_AREA) key = steps * bytes;
         else if (order == BY_DURATION) key = steps;
@@ -229,7 +232,7 @@ static void rank(const fm_place_problem *problem, int order, ranked *ranks) {
 static flashmem_status check_items(const fm_place_problem *problem, flashmem_error *err) {
     for (uint32_t i = 0; i < problem->count; i++) {
         const fm_place_item *item = &problem->items[i];
-        bool second = item->from2 <= item->to2, fits = item->from <= item->to || second;
+        bool                 second = item->from2 <= item->to2, fits = item->from <= item->to || second;
         fits = fits && item->from >= 0 && item->to < (int32_t)problem->steps;
         if (second) fits = fits && item->from2 >= 0 && item->to2 < (int32_t)problem->steps;
         if (!fits || !item->align || item->align & (item->align - 1) || item->bytes > UINT64_MAX / 4)

@@ -20,10 +20,12 @@ flashmem_status fm_place_verify(const fm_place_problem *problem, const uint64_t 
     for (uint32_t i = 0; i < problem->count; i++) {
         const fm_place_item *a = &problem->items[i];
         if (a->from > a->to && a->from2 > a->to2) return BAD("item %u: lives at no step", i);
-        if (a->from < 0 || a->to >= (int32_t)problem->steps || (a->from2 <= a->to2 && (a->from2 < 0 || a->to2 >= (int32_t)problem->steps)))
+        if (a->from < 0 || a->to >= (int32_t)problem->steps ||
+            (a->from2 <= a->to2 && (a->from2 < 0 || a->to2 >= (int32_t)problem->steps)))
             return BAD("item %u: lives outside of %u steps", i, problem->steps);
         if (a->region >= regions) return BAD("item %u: region %u of %u", i, a->region, regions);
-        if (a->offset % a->align) return BAD("item %u: offset %" PRIu64 " is not aligned to %" PRIu64, i, a->offset, a->align);
+        if (a->offset % a->align)
+            return BAD("item %u: offset %" PRIu64 " is not aligned to %" PRIu64, i, a->offset, a->align);
         if (a->offset > region_bytes[a->region] || a->bytes > region_bytes[a->region] - a->offset)
             return BAD("item %u: leaves region %u of %" PRIu64 " bytes", i, a->region, region_bytes[a->region]);
         for (uint32_t j = 0; j < i; j++) {
@@ -46,8 +48,8 @@ uint64_t fm_place_lower_bound(const fm_place_problem *problem, fm_arena *scratch
     uint64_t  live = 0, bound = 0;
     for (uint32_t i = 0; i < problem->count; i++) {
         const fm_place_item *item = &problem->items[i];
-        bool second = item->from2 <= item->to2, apart = second;
-        int32_t from = item->from, to = item->to, from2 = item->from2, to2 = item->to2;
+        bool                 second = item->from2 <= item->to2, apart = second;
+        int32_t              from = item->from, to = item->to, from2 = item->from2, to2 = item->to2;
         if (second && from <= to && from <= to2 && from2 <= to) { /* ranges that meet are one */
             from = from < from2 ? from : from2;
             to = to > to2 ? to : to2;

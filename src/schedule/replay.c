@@ -13,8 +13,8 @@ enum { SLAB_SIZES = sizeof slab_sizes / sizeof slab_sizes[0] };
 
 enum { MOST_LAUNCHES = 4096 }; /* no smaller slabs beyond: planning is part of every start */
 
-#define LATENCY_SLACK 0.02 /* of the best latency, given for less memory */
-#define SLAB_SLACK 0.005   /* of the best latency, given for fewer launches */
+#define LATENCY_SLACK 0.02  /* of the best latency, given for less memory */
+#define SLAB_SLACK    0.005 /* of the best latency, given for fewer launches */
 
 typedef struct candidate {
     fm_cut cut;
@@ -26,9 +26,9 @@ typedef struct maker {
     fm_replay_facts facts;
     candidate       candidates[SLAB_SIZES];
     uint32_t        candidate_count;
-    fm_placed       minimum;       /* of the last candidate, whose slabs are the smallest */
+    fm_placed       minimum; /* of the last candidate, whose slabs are the smallest */
     uint64_t        minimum_bytes, minimum_bound;
-    uint64_t        budget;        /* what the plan may take, images and staging included */
+    uint64_t        budget; /* what the plan may take, images and staging included */
     fm_arena       *arena;
 } maker;
 
@@ -49,7 +49,8 @@ static void make_candidates(maker *m) {
     if (given) add_candidate(m, given);
     for (int i = 0; i < SLAB_SIZES && !given; i++) {
         add_candidate(m, slab_sizes[i]);
-        if (m->candidates[m->candidate_count - 1].cut.step_count > MOST_LAUNCHES / 2) break; /* the next may double them */
+        if (m->candidates[m->candidate_count - 1].cut.step_count > MOST_LAUNCHES / 2)
+            break; /* the next may double them */
     }
 }
 
@@ -135,7 +136,8 @@ static uint64_t choose_residents(const maker *m, fm_cut *cut, uint64_t cap, uint
 static bool place_all_resident(const maker *m, fm_cut *cut, uint64_t cap, fm_placed *out) {
     for (uint32_t o = 0; o < cut->object_count; o++) cut->timed_objects[o].resident = 1;
     fm_timed_problem problem = fm_replay_problem(&m->facts, cut, INT64_MAX / 2);
-    if (fm_timed_solve(&problem, &out->plan) && fm_replay_place(&m->facts, cut, &problem, cap, out, m->arena)) return true;
+    if (fm_timed_solve(&problem, &out->plan) && fm_replay_place(&m->facts, cut, &problem, cap, out, m->arena))
+        return true;
     keep_none(cut);
     return false;
 }
@@ -151,8 +153,8 @@ static uint64_t least_cap(const maker *m, const fm_cut *cut) {
     return fm_timed_minimum_bound(&problem, m->arena);
 }
 
-static bool place_residents(const maker *m, fm_cut *cut, uint64_t cap, uint64_t stream_cap, uint64_t room, double latency,
-                            fm_placed *out) {
+static bool place_residents(const maker *m, fm_cut *cut, uint64_t cap, uint64_t stream_cap, uint64_t room,
+                            double latency, fm_placed *out) {
     uint64_t kept = choose_residents(m, cut, stream_cap + room, room, &out->plan), least = least_cap(m, cut);
     uint64_t wanted = stream_cap + kept > least ? stream_cap + kept : least;
     return kept && place_streamed(m, cut, wanted < cap ? wanted : cap, cap, out) &&
@@ -209,7 +211,7 @@ static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
 
 static void choose_requests(const maker *m, const fm_cut *cut, fm_replay *out) {
     const fm_replay_request *r = m->facts.request;
-    uint64_t quarter = cut->largest / 4, least = 1 << 20, most = 4 << 20;
+    uint64_t                 quarter = cut->largest / 4, least = 1 << 20, most = 4 << 20;
     uint64_t bytes = quarter < least ? least : quarter > most ? most : quarter / FM_PACK_ALIGN * FM_PACK_ALIGN;
     out->read_depth = r->read_depth ? r->read_depth : 4;
     out->read_bytes = r->read_bytes ? r->read_bytes : (uint32_t)bytes;
@@ -233,12 +235,26 @@ static void fill_objects(const fm_placed *placed, const fm_cut *cut, fm_replay *
 static void fill(const maker *m, const fm_cut *cut, const fm_placed *placed, fm_replay *out) {
     fm_timed_problem problem = fm_replay_problem(&m->facts, cut, 0);
     *out = (fm_replay){
-        .steps = cut->steps, .step_count = cut->step_count, .objects = cut->objects, .object_count = cut->object_count,
-        .uses = cut->uses, .use_count = cut->use_count, .values = cut->values, .images = cut->images,
-        .image_count = cut->image_count, .pool = cut->pool, .pool_count = cut->pool_count,
-        .region_count = placed->regions, .slab_bytes = cut->largest, .staging_bytes = m->facts.staging,
-        .activation_peak = cut->activation_peak, .image_bytes = cut->image_bytes, .peak = placed->total + cut->fixed,
-        .minimum = m->minimum_bytes, .minimum_bound = m->minimum_bound, .latency = placed->plan.latency,
+        .steps = cut->steps,
+        .step_count = cut->step_count,
+        .objects = cut->objects,
+        .object_count = cut->object_count,
+        .uses = cut->uses,
+        .use_count = cut->use_count,
+        .values = cut->values,
+        .images = cut->images,
+        .image_count = cut->image_count,
+        .pool = cut->pool,
+        .pool_count = cut->pool_count,
+        .region_count = placed->regions,
+        .slab_bytes = cut->largest,
+        .staging_bytes = m->facts.staging,
+        .activation_peak = cut->activation_peak,
+        .image_bytes = cut->image_bytes,
+        .peak = placed->total + cut->fixed,
+        .minimum = m->minimum_bytes,
+        .minimum_bound = m->minimum_bound,
+        .latency = placed->plan.latency,
         .stall = placed->plan.stall,
     };
     memcpy(out->region_bytes, placed->region_bytes, sizeof out->region_bytes);
@@ -295,10 +311,12 @@ flashmem_status fm_replay_make(const fm_pack *pack, const fm_program *program, c
     memset(out, 0, sizeof *out);
     if (checked.value_align == 0) checked.value_align = 128;
     if (checked.value_align & (checked.value_align - 1) || checked.disk_rate <= 0)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second",
-                       checked.value_align, checked.disk_rate);
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                       "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second", checked.value_align,
+                       checked.disk_rate);
     if (checked.path != FLASHMEM_PATH_IN_PLACE && checked.path != FLASHMEM_PATH_TEXTURE_COPY)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "memory path %d is not built yet: use in-place or texture-copy", checked.path);
+        return fm_fail(err, FLASHMEM_UNSUPPORTED, "memory path %d is not built yet: use in-place or texture-copy",
+                       checked.path);
     FM_TRY(fm_replay_analyse(&m.facts, err));
     make_candidates(&m);
     FM_TRY(find_minimum(&m, err));

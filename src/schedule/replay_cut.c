@@ -53,7 +53,8 @@ static double step_seconds(const fm_replay_facts *f, const fm_replay_step *part)
     if (step->kind == FM_STEP_GATHER_ROWS) {
         const fm_arg    *args = p->args + step->first_arg;
         const fm_weight *table = &f->pack->weights[p->values[args[1].value].weight];
-        double rows = (double)fm_program_expr(p, args[3].value), span = (double)((table->row_bytes + 4095) / 4096 * 4096);
+        double           rows = (double)fm_program_expr(p, args[3].value),
+               span = (double)((table->row_bytes + 4095) / 4096 * 4096);
         return r->launch_seconds + 1e-4 + rows * span / r->disk_rate;
     }
     bytes *= share;
@@ -63,7 +64,8 @@ static double step_seconds(const fm_replay_facts *f, const fm_replay_step *part)
             bytes += (double)fm_program_expr(p, value->bytes) * (value->weight == split ? share : 1);
     }
     double rate = r->flops_per_second[step->cost_class];
-    double compute = rate > 0 ? flops * share / rate : 0, moving = r->bytes_per_second > 0 ? bytes / r->bytes_per_second : 0;
+    double compute = rate > 0 ? flops * share / rate : 0,
+           moving = r->bytes_per_second > 0 ? bytes / r->bytes_per_second : 0;
     return r->launch_seconds + (compute > moving ? compute : moving);
 }
 
@@ -81,8 +83,8 @@ static void cut_steps(const fm_replay_facts *f, fm_cut *cut) {
             *part = (fm_replay_step){ .step = s, .image = FM_NONE };
             if (w != FM_NONE && f->weights[w].cuttable) {
                 const fm_weight *weight = &f->pack->weights[w];
-                uint64_t units = (weight->panels + weight->unit_panels - 1) / weight->unit_panels;
-                uint64_t end = part_begin(units, parts, i + 1) * weight->unit_panels;
+                uint64_t         units = (weight->panels + weight->unit_panels - 1) / weight->unit_panels;
+                uint64_t         end = part_begin(units, parts, i + 1) * weight->unit_panels;
                 part->first_panel = (uint32_t)(part_begin(units, parts, i) * weight->unit_panels);
                 part->panels = (uint32_t)((end < weight->panels ? end : weight->panels) - part->first_panel);
             }
@@ -104,9 +106,12 @@ static void slab_life(const fm_replay_facts *f, const fm_cut *cut, uint32_t w, u
 static uint32_t cut_object(const fm_replay_facts *f, const fm_cut *cut, uint32_t o, fm_replay_object *out) {
     const fm_object *object = &f->pack->objects[o];
     uint32_t         w = object->weight;
-    fm_replay_object whole = { .object = o, .bytes = object->bytes, .weight = w,
+    fm_replay_object whole = { .object = o,
+                               .bytes = object->bytes,
+                               .weight = w,
                                .units = (object->bytes + object->unit_bytes - 1) / object->unit_bytes,
-                               .first = cut->first_part[f->object_first[o]], .last = last_part(cut, f->object_last[o]) };
+                               .first = cut->first_part[f->object_first[o]],
+                               .last = last_part(cut, f->object_last[o]) };
     if (w != FM_NONE) whole.panels = (uint32_t)f->pack->weights[w].panels;
     uint32_t parts = w == FM_NONE ? 1 : part_count(f, w, cut->slab_limit);
     if (w == FM_NONE || !f->weights[w].cuttable) {
@@ -155,8 +160,8 @@ static uint32_t *cut_objects(const fm_replay_facts *f, fm_cut *cut, uint32_t *wh
     return sorted_at;
 }
 
-static void add_uses(const fm_replay_facts *f, fm_cut *cut, uint32_t k, const uint32_t *where, const uint32_t *sorted_at,
-                     size_t *capacity) {
+static void add_uses(const fm_replay_facts *f, fm_cut *cut, uint32_t k, const uint32_t *where,
+                     const uint32_t *sorted_at, size_t *capacity) {
     const fm_program *p = f->program;
     fm_replay_step   *part = &cut->steps[k];
     const fm_step    *step = &p->steps[part->step];
@@ -210,14 +215,17 @@ static void time_objects(const fm_replay_facts *f, fm_cut *cut) {
     cut->timed_objects = fm_arena_array(f->arena, cut->object_count, sizeof *cut->timed_objects);
     for (uint32_t i = 0; i < cut->object_count; i++) {
         const fm_replay_object *object = &cut->objects[i];
-        fm_timed_object timed = { .bytes = object->bytes, .read_bytes = object->bytes, .first = object->first, .last = object->last };
+        fm_timed_object         timed = {
+                    .bytes = object->bytes, .read_bytes = object->bytes, .first = object->first, .last = object->last
+        };
         for (uint32_t j = object->first_image; j < object->first_image + object->images; j++) {
             const fm_replay_image *image = &cut->images[j];
-            double bytes = (double)image->panels * (double)f->pack->weights[image->weight].panel_bytes;
+            double                 bytes = (double)image->panels * (double)f->pack->weights[image->weight].panel_bytes;
             timed.convert_seconds += f->request->launch_seconds + (rate > 0 ? bytes / rate : 0);
         }
         /* A staged slab is done with once its image is made. */
-        if (object->images && object->weight != FM_NONE && !f->weights[object->weight].buffer) timed.last = object->first;
+        if (object->images && object->weight != FM_NONE && !f->weights[object->weight].buffer)
+            timed.last = object->first;
         cut->timed_objects[i] = timed;
     }
 }
@@ -237,8 +245,13 @@ void fm_replay_cut(const fm_replay_facts *f, uint64_t slab_bytes, fm_cut *cut) {
 
 fm_timed_problem fm_replay_problem(const fm_replay_facts *f, const fm_cut *cut, uint64_t cap) {
     return (fm_timed_problem){
-        .steps = cut->timed_steps, .step_count = cut->step_count, .objects = cut->timed_objects,
-        .object_count = cut->object_count, .bandwidth = f->request->disk_rate, .request_seconds = 2e-5,
-        .startup_seconds = f->request->startup_seconds, .cap = cap,
+        .steps = cut->timed_steps,
+        .step_count = cut->step_count,
+        .objects = cut->timed_objects,
+        .object_count = cut->object_count,
+        .bandwidth = f->request->disk_rate,
+        .request_seconds = 2e-5,
+        .startup_seconds = f->request->startup_seconds,
+        .cap = cap,
     };
 }

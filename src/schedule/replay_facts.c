@@ -6,7 +6,9 @@
 
 static uint64_t align_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
-static uint32_t root_of(const fm_program *p, uint32_t v) { return p->values[v].alias == FM_NONE ? v : p->values[v].alias; }
+static uint32_t root_of(const fm_program *p, uint32_t v) {
+    return p->values[v].alias == FM_NONE ? v : p->values[v].alias;
+}
 
 static void touch(uint32_t step, uint32_t *first, uint32_t *last) {
     if (*first == FM_NONE) *first = step;
@@ -24,12 +26,14 @@ static flashmem_status use_weight(fm_replay_facts *f, uint32_t s, const fm_arg *
         if (bytes > f->staging) f->staging = bytes;
         return FLASHMEM_OK;
     }
-    if (use->first == FM_NONE) use->cuttable = weight->kind == FM_WEIGHT_PANELS && f->pack->objects[weight->object].weight == w;
+    if (use->first == FM_NONE)
+        use->cuttable = weight->kind == FM_WEIGHT_PANELS && f->pack->objects[weight->object].weight == w;
     use->cuttable = use->cuttable && step->split_value == arg->value;
     touch(s, &use->first, &use->last);
     if (arg->kind == FM_ARG_IMAGE && f->request->path != FLASHMEM_PATH_TEXTURE_COPY)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "step %u ('%s') reads weights as images: use the memory path texture-copy",
-                       s, fm_program_string(p, step->name));
+        return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                       "step %u ('%s') reads weights as images: use the memory path texture-copy", s,
+                       fm_program_string(p, step->name));
     if (arg->kind == FM_ARG_IMAGE) use->image = true;
     else use->buffer = true;
     return FLASHMEM_OK;
@@ -54,8 +58,9 @@ static void analyse_values(fm_replay_facts *f) {
         bool            external = f->request->external && f->request->external[v];
         if (value->kind == FM_VALUE_WEIGHT) continue;
         use->bytes = align_up((uint64_t)fm_program_expr(p, value->bytes), f->request->value_align);
-        use->placed = root == use && !external && (use->first != FM_NONE || value->kind == FM_VALUE_INPUT ||
-                                                   value->kind == FM_VALUE_OUTPUT || value->kind == FM_VALUE_STATE);
+        use->placed = root == use && !external &&
+                      (use->first != FM_NONE || value->kind == FM_VALUE_INPUT || value->kind == FM_VALUE_OUTPUT ||
+                       value->kind == FM_VALUE_STATE);
         if (value->kind == FM_VALUE_CONSTANT || value->kind == FM_VALUE_STATE) root->always = true;
         if (value->kind == FM_VALUE_INPUT) root->from_begin = true;
         if (value->kind == FM_VALUE_OUTPUT) root->to_end = true;

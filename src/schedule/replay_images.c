@@ -7,7 +7,7 @@
 
 #include "schedule/replay_internal.h"
 
-typedef struct use { /* of one row of images */
+typedef struct use {           /* of one row of images */
     uint32_t row, first, last; /* replayed steps */
     uint32_t width, height, half;
 } use;
@@ -44,7 +44,8 @@ static uint32_t choose(const fm_replay_facts *f, const fm_cut *cut, uint64_t *co
     for (uint32_t i = 0; i < cut->pool_count; i++) {
         const fm_replay_pool_image *image = &cut->pool[i];
         if (image->half != wanted->half || !is_free(busy[i], wanted)) continue;
-        uint64_t size = image_bytes(f, larger(image->width, wanted->width), larger(image->height, wanted->height), image->half);
+        uint64_t size = image_bytes(f, larger(image->width, wanted->width), larger(image->height, wanted->height),
+                                    image->half);
         uint64_t growth = size - image->bytes;
         if (growth > best_growth || (growth == best_growth && size >= best_size)) continue;
         best = i;
@@ -64,10 +65,14 @@ static void add_rows(const fm_replay_facts *f, fm_cut *cut, fm_replay_object *ob
         const fm_weight_use *used = &f->weights[w];
         if (weight->object != object->object || !used->image) continue;
         bool            slab = object->weight != FM_NONE;
-        fm_replay_image row = { .weight = w, .first_panel = slab ? object->first_panel : 0,
-                                .panels = slab ? object->panels : (uint32_t)weight->panels, .source = weight->object_offset };
-        use u = { .row = cut->image_count, .width = (uint32_t)weight->k, .height = row.panels,
-                  .half = weight->format == FM_WEIGHT_F16 };
+        fm_replay_image row = { .weight = w,
+                                .first_panel = slab ? object->first_panel : 0,
+                                .panels = slab ? object->panels : (uint32_t)weight->panels,
+                                .source = weight->object_offset };
+        use             u = { .row = cut->image_count,
+                              .width = (uint32_t)weight->k,
+                              .height = row.panels,
+                              .half = weight->format == FM_WEIGHT_F16 };
         u.first = slab ? object->first : cut->first_part[used->first];
         u.last = slab ? object->last : cut->first_part[used->last + 1] - 1;
         row.convert_before = u.first;
@@ -108,9 +113,11 @@ void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
     for (uint32_t i = 0; i < cut->image_count; i++) {
         uint32_t              chosen = choose(f, cut, busy, &uses[i]);
         fm_replay_pool_image *image = &cut->pool[chosen];
-        if (chosen == cut->pool_count) busy[cut->pool_count++] = fm_arena_array(f->arena, cut->step_count / 64 + 1u, sizeof **busy);
+        if (chosen == cut->pool_count)
+            busy[cut->pool_count++] = fm_arena_array(f->arena, cut->step_count / 64 + 1u, sizeof **busy);
         *image = (fm_replay_pool_image){ .width = larger(image->width, uses[i].width),
-                                         .height = larger(image->height, uses[i].height), .half = uses[i].half };
+                                         .height = larger(image->height, uses[i].height),
+                                         .half = uses[i].half };
         image->bytes = image_bytes(f, image->width, image->height, image->half);
         cut->images[uses[i].row].image = chosen;
         occupy(busy[chosen], &uses[i]);

@@ -7,8 +7,8 @@
 
 /* How a program uses a weight. */
 typedef struct fm_weight_use {
-    uint32_t first, last; /* program steps; first FM_NONE: unused */
-    bool     cuttable;    /* alone in its object, and every use of it is splittable */
+    uint32_t first, last;   /* program steps; first FM_NONE: unused */
+    bool     cuttable;      /* alone in its object, and every use of it is splittable */
     bool     image, buffer; /* read as an image (and path copies to images), as a buffer */
 } fm_weight_use;
 
@@ -25,48 +25,56 @@ typedef struct fm_replay_facts {
     const fm_program        *program;
     const fm_replay_request *request;
     fm_arena                *arena;
-    fm_weight_use *weights;      /* [pack weights] */
-    fm_value_use  *values;       /* [program values], by root */
-    uint32_t      *order;        /* used pack objects by first use, then file order */
-    uint32_t       order_count;
-    uint32_t      *object_first, *object_last; /* [pack objects] program steps */
-    uint64_t       staging;      /* row slots */
+    fm_weight_use           *weights; /* [pack weights] */
+    fm_value_use            *values;  /* [program values], by root */
+    uint32_t                *order;   /* used pack objects by first use, then file order */
+    uint32_t                 order_count;
+    uint32_t                *object_first, *object_last; /* [pack objects] program steps */
+    uint64_t                 staging;                    /* row slots */
 } fm_replay_facts;
 
 /* The program cut for one slab size, and what the timed problem needs of it. */
 typedef struct fm_cut {
-    uint64_t          slab_limit, largest;
-    fm_replay_step   *steps;   uint32_t step_count;
-    fm_replay_object *objects; uint32_t object_count;
-    uint32_t         *uses;    uint32_t use_count;
-    uint32_t         *first_part; /* [program steps + 1] first replayed step of each */
-    fm_replay_value  *values;  /* [program values] bytes and life; not placed yet */
-    fm_replay_image  *images;  uint32_t image_count;
-    fm_replay_pool_image *pool; uint32_t pool_count;
-    uint64_t          image_bytes, object_bytes, activation_peak;
-    fm_timed_step    *timed_steps;
-    fm_timed_object  *timed_objects; /* last: of the memory, not of the image made from it */
-    uint64_t          fixed;   /* image_bytes and staging: what the regions do not get of the budget */
+    uint64_t              slab_limit, largest;
+    fm_replay_step       *steps;
+    uint32_t              step_count;
+    fm_replay_object     *objects;
+    uint32_t              object_count;
+    uint32_t             *uses;
+    uint32_t              use_count;
+    uint32_t             *first_part; /* [program steps + 1] first replayed step of each */
+    fm_replay_value      *values;     /* [program values] bytes and life; not placed yet */
+    fm_replay_image      *images;
+    uint32_t              image_count;
+    fm_replay_pool_image *pool;
+    uint32_t              pool_count;
+    uint64_t              image_bytes, object_bytes, activation_peak;
+    fm_timed_step        *timed_steps;
+    fm_timed_object      *timed_objects; /* last: of the memory, not of the image made from it */
+    uint64_t              fixed;         /* image_bytes and staging: what the regions do not get of the budget */
 } fm_cut;
 
 /* A placed plan for a cut. */
 typedef struct fm_placed {
-    fm_timed_plan plan;         /* after, wrap: as placed; times of the first run */
-    uint32_t *object_region; uint64_t *object_place; /* [objects] */
-    uint32_t *value_region;  uint64_t *value_place;  /* [program values] */
-    uint64_t  region_bytes[FM_PLACE_REGIONS], total; uint32_t regions;
+    fm_timed_plan plan; /* after, wrap: as placed; times of the first run */
+    uint32_t     *object_region;
+    uint64_t     *object_place; /* [objects] */
+    uint32_t     *value_region;
+    uint64_t     *value_place; /* [program values] */
+    uint64_t      region_bytes[FM_PLACE_REGIONS], total;
+    uint32_t      regions;
 } fm_placed;
 
-flashmem_status fm_replay_analyse(fm_replay_facts *facts, flashmem_error *err);
-void fm_replay_cut(const fm_replay_facts *facts, uint64_t slab_bytes, fm_cut *cut);
-void fm_replay_assign_images(const fm_replay_facts *facts, fm_cut *cut);
+flashmem_status  fm_replay_analyse(fm_replay_facts *facts, flashmem_error *err);
+void             fm_replay_cut(const fm_replay_facts *facts, uint64_t slab_bytes, fm_cut *cut);
+void             fm_replay_assign_images(const fm_replay_facts *facts, fm_cut *cut);
 fm_timed_problem fm_replay_problem(const fm_replay_facts *facts, const fm_cut *cut, uint64_t cap);
 
 void fm_placed_init(fm_placed *placed, const fm_replay_facts *facts, const fm_cut *cut, fm_arena *arena);
 /* Places everything, each object requested as late as it can be; the best of several orders.  The smallest arena we
  * promise.  UNSUPPORTED: the device's largest allocation is too small. */
-flashmem_status fm_replay_place_minimum(const fm_replay_facts *facts, const fm_cut *cut, fm_placed *out, fm_arena *scratch,
-                                        flashmem_error *err);
+flashmem_status fm_replay_place_minimum(const fm_replay_facts *facts, const fm_cut *cut, fm_placed *out,
+                                        fm_arena *scratch, flashmem_error *err);
 /* Places with the regions' sum at most limit: each object is requested no earlier than out->plan.after[] says and as
  * early as its memory allows, then read ahead across runs where its memory is free.  out->plan gets what was possible
  * and its times.  False: does not fit. */

@@ -26,7 +26,7 @@ typedef struct sweep {
     fm_placer              *placer;
     piece                  *pieces; /* always, then lasting */
     uint32_t                always, count;
-    uint8_t                *lasting; /* per object: placed with the pieces */
+    uint8_t                *lasting;      /* per object: placed with the pieces */
     int32_t                *lasting_from; /* ... from this step on */
     uint64_t                limit;
 } sweep;
@@ -61,8 +61,11 @@ static void sort_pieces(sweep *s, int order) {
 }
 
 static void add_piece(sweep *s, bool object, uint32_t index, uint64_t bytes, uint64_t align, int32_t from, int32_t to) {
-    s->pieces[s->count++] = (piece){ .item = { .bytes = bytes, .align = align, .from = from, .to = to, .from2 = 1, .to2 = 0 },
-                                     .object = object, .index = index };
+    s->pieces[s->count++] = (piece){
+        .item = { .bytes = bytes, .align = align, .from = from, .to = to, .from2 = 1, .to2 = 0 },
+        .object = object,
+        .index = index
+    };
 }
 
 /* after: when each object may be requested; NULL: as late as it can be. */
@@ -73,7 +76,7 @@ static void collect(sweep *s, const int32_t *after) {
     for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint32_t o = 0; o < cut->object_count; o++) {
             const fm_timed_object *object = &s->problem->objects[o];
-            bool always = object->resident, lasting = !always && object->last > object->first;
+            bool                   always = object->resident, lasting = !always && object->last > object->first;
             s->lasting[o] = lasting;
             if (pass == 0 && always) add_piece(s, true, o, object->bytes, FM_PACK_ALIGN, 0, end);
             if (pass == 0 || !lasting) continue;
@@ -82,7 +85,7 @@ static void collect(sweep *s, const int32_t *after) {
         }
         for (uint32_t v = 0; v < s->facts->program->value_count; v++) {
             const fm_replay_value *value = &cut->values[v];
-            bool always = value->from == 0 && value->to == end;
+            bool                   always = value->from == 0 && value->to == end;
             if (value->placed && always == (pass == 0))
                 add_piece(s, false, v, value->bytes, s->facts->request->value_align, value->from, value->to);
         }
@@ -119,8 +122,12 @@ static bool place_slabs(sweep *s, const int32_t *after) {
         }
         if (from > floor) floor = from;
         if (!s->lasting[o]) {
-            fm_place_item item = { .bytes = object->bytes, .align = FM_PACK_ALIGN, .from = floor, .to = (int32_t)object->last,
-                                   .from2 = 1, .to2 = 0 };
+            fm_place_item item = { .bytes = object->bytes,
+                                   .align = FM_PACK_ALIGN,
+                                   .from = floor,
+                                   .to = (int32_t)object->last,
+                                   .from2 = 1,
+                                   .to2 = 0 };
             if (!fm_placer_put_early(s->placer, &item, (int32_t)object->first, s->limit)) return false;
             s->out->object_region[o] = item.region;
             s->out->object_place[o] = item.offset;
@@ -169,8 +176,8 @@ static void read_ahead(sweep *s, fm_arena *scratch) {
         if (object->resident) continue;
         if ((int32_t)object->last > floor) floor = (int32_t)object->last;
         for (uint32_t i = 0; i < count; i++)
-            if (extents[i].to > floor && extents[i].region == s->out->object_region[o] && extents[i].offset < place + object->bytes &&
-                place < extents[i].end)
+            if (extents[i].to > floor && extents[i].region == s->out->object_region[o] &&
+                extents[i].offset < place + object->bytes && place < extents[i].end)
                 floor = extents[i].to;
         if (floor >= end) return;
         plan->after[o] = floor;
@@ -180,8 +187,8 @@ static void read_ahead(sweep *s, fm_arena *scratch) {
 
 /* --- both uses ---------------------------------------------------------------------------------------------------- */
 
-static void begin(sweep *s, const fm_replay_facts *f, const fm_cut *cut, const fm_timed_problem *problem, fm_placed *out,
-                  fm_arena *scratch) {
+static void begin(sweep *s, const fm_replay_facts *f, const fm_cut *cut, const fm_timed_problem *problem,
+                  fm_placed *out, fm_arena *scratch) {
     uint32_t most = cut->object_count + f->program->value_count;
     *s = (sweep){ .facts = f, .cut = cut, .problem = problem, .out = out, .limit = UINT64_MAX / 2 };
     s->placer = fm_placer_create(scratch, cut->step_count, most, f->request->region_limit);
@@ -213,7 +220,8 @@ flashmem_status fm_replay_place_minimum(const fm_replay_facts *f, const fm_cut *
         best_order = order;
     }
     if (best_order < 0)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "the device allocates at most %llu bytes at once: too little for this model",
+        return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                       "the device allocates at most %llu bytes at once: too little for this model",
                        (unsigned long long)f->request->region_limit);
     if (last != best_order) place_in_order(&s, best_order, NULL, NULL);
     memset(out->plan.wrap, 0, cut->object_count);

@@ -39,7 +39,8 @@ static flashmem_status check_parts(const verifier *v, uint32_t s, uint32_t *k) {
     for (; *k < r->step_count && r->steps[*k].step == s; (*k)++) {
         const fm_replay_step *part = &r->steps[*k];
         if (part->first_panel != next || part->panels == 0)
-            return BAD("launch %u: panels %u+%u of step %u, %" PRIu64 " is next", *k, part->first_panel, part->panels, s, next);
+            return BAD("launch %u: panels %u+%u of step %u, %" PRIu64 " is next", *k, part->first_panel, part->panels,
+                       s, next);
         if (part->first_panel % split->unit_panels) return BAD("launch %u: begins inside a cut unit", *k);
         next += part->panels;
     }
@@ -68,20 +69,23 @@ static flashmem_status check_object(const verifier *v, uint32_t i) {
     const fm_object *packed = &v->pack->objects[o->object];
     if (o->offset % packed->unit_bytes || o->bytes == 0 || o->bytes % FM_PACK_ALIGN || o->offset > packed->bytes ||
         o->bytes > packed->bytes - o->offset)
-        return BAD("object %u: bytes %" PRIu64 "+%" PRIu64 " of a pack object of %" PRIu64, i, o->offset, o->bytes, packed->bytes);
+        return BAD("object %u: bytes %" PRIu64 "+%" PRIu64 " of a pack object of %" PRIu64, i, o->offset, o->bytes,
+                   packed->bytes);
     if (o->offset + o->bytes != packed->bytes && o->bytes % packed->unit_bytes) return BAD("object %u: cuts a unit", i);
     if (o->first_unit != o->offset / packed->unit_bytes ||
         o->units != (o->bytes + packed->unit_bytes - 1) / packed->unit_bytes)
         return BAD("object %u: checksum units %" PRIu64 "+%" PRIu64, i, o->first_unit, o->units);
     if (o->weight != packed->weight) return BAD("object %u: weight %u, the pack says %u", i, o->weight, packed->weight);
-    if (o->first > o->last || o->last >= v->replay->step_count) return BAD("object %u: used from step %u to %u", i, o->first, o->last);
+    if (o->first > o->last || o->last >= v->replay->step_count)
+        return BAD("object %u: used from step %u to %u", i, o->first, o->last);
     if (o->weight == FM_NONE) {
         if (o->offset || o->bytes != packed->bytes) return BAD("object %u: part of a bundle", i);
         return FLASHMEM_OK;
     }
     const fm_weight *w = &v->pack->weights[o->weight];
     uint64_t first = o->first_panel * w->panel_bytes, end = (uint64_t)(o->first_panel + o->panels) * w->panel_bytes;
-    if (w->kind == FM_WEIGHT_PANELS && (first != o->offset || end > o->offset + o->bytes || o->first_panel + o->panels > w->panels))
+    if (w->kind == FM_WEIGHT_PANELS &&
+        (first != o->offset || end > o->offset + o->bytes || o->first_panel + o->panels > w->panels))
         return BAD("object %u: panels %u+%u of weight %u lie elsewhere", i, o->first_panel, o->panels, o->weight);
     return FLASHMEM_OK;
 }
@@ -112,7 +116,8 @@ static flashmem_status check_requests(const verifier *v) {
 /* --- what every launch needs -------------------------------------------------------------------------------------- */
 
 /* Object bytes that launch k reads of a weight. */
-static void needed_bytes(const fm_weight *w, const fm_replay_step *part, bool split, uint64_t value_bytes, uint64_t *from, uint64_t *to) {
+static void needed_bytes(const fm_weight *w, const fm_replay_step *part, bool split, uint64_t value_bytes,
+                         uint64_t *from, uint64_t *to) {
     *from = w->object_offset;
     *to = w->object_offset + value_bytes;
     if (!split || part->panels == 0) return;
@@ -135,7 +140,8 @@ static flashmem_status check_image_use(const verifier *v, uint32_t k, const fm_w
     for (uint32_t i = o->first_image; i < o->first_image + o->images; i++) {
         const fm_replay_image *image = &v->replay->images[i];
         if (&v->pack->weights[image->weight] != w || image->first_panel != first || image->panels != panels) continue;
-        if (image->convert_before > k) return BAD("launch %u: its image is made before step %u", k, image->convert_before);
+        if (image->convert_before > k)
+            return BAD("launch %u: its image is made before step %u", k, image->convert_before);
         last[i] = k;
         return FLASHMEM_OK;
     }
@@ -151,7 +157,8 @@ static flashmem_status check_launch(const verifier *v, uint32_t k, uint32_t *las
         uint32_t o = v->replay->uses[part->first_object + u];
         if (o >= v->replay->object_count) return BAD("launch %u: object %u of %u", k, o, v->replay->object_count);
         if (k < v->replay->objects[o].first || k > v->replay->objects[o].last)
-            return BAD("launch %u: object %u lives for steps %u to %u", k, o, v->replay->objects[o].first, v->replay->objects[o].last);
+            return BAD("launch %u: object %u lives for steps %u to %u", k, o, v->replay->objects[o].first,
+                       v->replay->objects[o].last);
     }
     for (uint32_t a = step->first_arg; a < step->first_arg + step->arg_count; a++) {
         const fm_arg    *arg = &v->program->args[a];
@@ -159,9 +166,11 @@ static flashmem_status check_launch(const verifier *v, uint32_t k, uint32_t *las
         if (!w || w->kind == FM_WEIGHT_ROWS) continue;
         bool     split = step->split_value == arg->value, cut = split && part->panels;
         uint64_t from, to;
-        needed_bytes(w, part, split, (uint64_t)fm_program_expr(v->program, v->program->values[arg->value].bytes), &from, &to);
+        needed_bytes(w, part, split, (uint64_t)fm_program_expr(v->program, v->program->values[arg->value].bytes), &from,
+                     &to);
         const fm_replay_object *o = find_use(v, k, w->object, from, to);
-        if (!o) return BAD("launch %u: bytes %" PRIu64 "..%" PRIu64 " of object %u are not there", k, from, to, w->object);
+        if (!o)
+            return BAD("launch %u: bytes %" PRIu64 "..%" PRIu64 " of object %u are not there", k, from, to, w->object);
         if (arg->kind == FM_ARG_IMAGE)
             FM_TRY(check_image_use(v, k, w, o, cut ? part->first_panel : 0, cut ? part->panels : w->panels, last));
     }
@@ -183,9 +192,11 @@ static flashmem_status check_image(const verifier *v, uint32_t i, const fm_repla
         return BAD("image %u: its panels do not lie at %" PRIu64 " of its object", i, image->source);
     const fm_replay_pool_image *pool = &r->pool[image->image];
     if (pool->width < w->k || pool->height < image->panels || (pool->half != 0) != (w->format == FM_WEIGHT_F16))
-        return BAD("image %u: %" PRIu64 " x %u texels in a pool image of %u x %u", i, w->k, image->panels, pool->width, pool->height);
+        return BAD("image %u: %" PRIu64 " x %u texels in a pool image of %u x %u", i, w->k, image->panels, pool->width,
+                   pool->height);
     if (image->convert_before > o->last || image->convert_before < o->first)
-        return BAD("image %u: made before step %u, its object serves %u to %u", i, image->convert_before, o->first, o->last);
+        return BAD("image %u: made before step %u, its object serves %u to %u", i, image->convert_before, o->first,
+                   o->last);
     return FLASHMEM_OK;
 }
 
@@ -195,14 +206,15 @@ static flashmem_status check_images(const verifier *v) {
     uint32_t         rows = 0;
     for (uint32_t o = 0; o < r->object_count; o++) {
         if (r->objects[o].images > r->image_count - rows || (r->objects[o].images && r->objects[o].first_image != rows))
-            return BAD("object %u: images %u+%u of %u", o, r->objects[o].first_image, r->objects[o].images, r->image_count);
+            return BAD("object %u: images %u+%u of %u", o, r->objects[o].first_image, r->objects[o].images,
+                       r->image_count);
         for (uint32_t i = 0; i < r->objects[o].images; i++) FM_TRY(check_image(v, rows + i, &r->objects[o]));
         rows += r->objects[o].images;
     }
     if (rows != r->image_count) return BAD("%u images, %u have an object", r->image_count, rows);
     for (uint32_t i = 0; i < r->pool_count; i++) {
         const fm_replay_pool_image *pool = &r->pool[i];
-        uint32_t limit = v->request->image_limit ? v->request->image_limit : UINT32_MAX;
+        uint32_t                    limit = v->request->image_limit ? v->request->image_limit : UINT32_MAX;
         if (pool->width > limit || pool->height > limit || pool->width == 0 || pool->height == 0 ||
             pool->bytes != (pool->width + pitch - 1) / pitch * pitch * pool->height * (pool->half ? 8 : 16))
             return BAD("pool image %u: %u x %u, %" PRIu64 " bytes", i, pool->width, pool->height, pool->bytes);
@@ -212,7 +224,9 @@ static flashmem_status check_images(const verifier *v) {
     return FLASHMEM_OK;
 }
 
-typedef struct image_life { uint32_t pool, from, to, row; } image_life;
+typedef struct image_life {
+    uint32_t pool, from, to, row;
+} image_life;
 
 static int by_pool(const void *a, const void *b) {
     const image_life *x = a, *y = b;
@@ -224,17 +238,22 @@ static int by_pool(const void *a, const void *b) {
 static flashmem_status check_sharing(const verifier *v, const uint32_t *last, image_life *lives) {
     const fm_replay *r = v->replay;
     for (uint32_t i = 0; i < r->image_count; i++)
-        lives[i] = (image_life){ r->images[i].image, r->images[i].convert_before, larger(last[i], r->images[i].convert_before), i };
+        lives[i] = (image_life){ r->images[i].image, r->images[i].convert_before,
+                                 larger(last[i], r->images[i].convert_before), i };
     qsort(lives, r->image_count, sizeof *lives, by_pool);
     for (uint32_t i = 1; i < r->image_count; i++) /* the first overlap, if any, is between neighbours */
         if (lives[i].pool == lives[i - 1].pool && lives[i].from <= lives[i - 1].to)
-            return BAD("images %u and %u share pool image %u at the same time", lives[i - 1].row, lives[i].row, lives[i].pool);
+            return BAD("images %u and %u share pool image %u at the same time", lives[i - 1].row, lives[i].row,
+                       lives[i].pool);
     return FLASHMEM_OK;
 }
 
 /* --- places ------------------------------------------------------------------------------------------------------- */
 
-typedef struct life { int32_t from, to; bool touched, always, to_end; } life;
+typedef struct life {
+    int32_t from, to;
+    bool    touched, always, to_end;
+} life;
 
 /* Lives of values by storage, from the launches and the value table. */
 static void find_lives(const verifier *v, life *lives) {
@@ -244,7 +263,8 @@ static void find_lives(const verifier *v, life *lives) {
         const fm_step *step = &p->steps[v->replay->steps[k].step];
         for (uint32_t a = step->first_arg; a < step->first_arg + step->arg_count; a++) {
             if (p->args[a].kind > FM_ARG_IMAGE) continue;
-            uint32_t value = p->args[a].value, root = p->values[value].alias == FM_NONE ? value : p->values[value].alias;
+            uint32_t value = p->args[a].value,
+                     root = p->values[value].alias == FM_NONE ? value : p->values[value].alias;
             if (!lives[root].touched) lives[root].from = (int32_t)k;
             lives[root].touched = true;
             lives[root].to = (int32_t)k;
@@ -264,18 +284,28 @@ static flashmem_status add_values(const verifier *v, const life *lives, fm_place
     const fm_program *p = v->program;
     for (uint32_t i = 0; i < p->value_count; i++) {
         const fm_replay_value *value = &v->replay->values[i];
-        bool bound = v->request->external && v->request->external[i];
-        bool own = p->values[i].kind != FM_VALUE_WEIGHT && p->values[i].alias == FM_NONE;
-        bool wanted = own && !bound && (lives[i].touched || p->values[i].kind == FM_VALUE_INPUT ||
-                                        p->values[i].kind == FM_VALUE_OUTPUT || p->values[i].kind == FM_VALUE_STATE);
-        if (value->placed != wanted) return BAD("value %u: %s", i, wanted ? "has no place" : "has a place and needs none");
+        bool                   bound = v->request->external && v->request->external[i];
+        bool                   own = p->values[i].kind != FM_VALUE_WEIGHT && p->values[i].alias == FM_NONE;
+        bool                   wanted = own && !bound &&
+                      (lives[i].touched || p->values[i].kind == FM_VALUE_INPUT ||
+                       p->values[i].kind == FM_VALUE_OUTPUT || p->values[i].kind == FM_VALUE_STATE);
+        if (value->placed != wanted)
+            return BAD("value %u: %s", i, wanted ? "has no place" : "has a place and needs none");
         if (!wanted) continue;
-        if (value->bytes < (uint64_t)fm_program_expr(p, p->values[i].bytes)) return BAD("value %u: %" PRIu64 " bytes", i, value->bytes);
+        if (value->bytes < (uint64_t)fm_program_expr(p, p->values[i].bytes))
+            return BAD("value %u: %" PRIu64 " bytes", i, value->bytes);
         if (value->from > lives[i].from || value->to < lives[i].to)
-            return BAD("value %u: kept for steps %d to %d, needed %d to %d", i, value->from, value->to, lives[i].from, lives[i].to);
-        places->items[places->count++] = (fm_place_item){
-            .bytes = value->bytes, .align = v->request->value_align ? v->request->value_align : 128,
-            .from = lives[i].from, .to = lives[i].to, .from2 = 1, .to2 = 0, .region = value->region, .offset = value->offset };
+            return BAD("value %u: kept for steps %d to %d, needed %d to %d", i, value->from, value->to, lives[i].from,
+                       lives[i].to);
+        places->items[places->count++] = (fm_place_item){ .bytes = value->bytes,
+                                                          .align = v->request->value_align ? v->request->value_align
+                                                                                           : 128,
+                                                          .from = lives[i].from,
+                                                          .to = lives[i].to,
+                                                          .from2 = 1,
+                                                          .to2 = 0,
+                                                          .region = value->region,
+                                                          .offset = value->offset };
     }
     return FLASHMEM_OK;
 }
@@ -284,15 +314,28 @@ static void add_objects(const verifier *v, fm_place_problem *places) {
     int32_t end = (int32_t)v->replay->step_count - 1;
     for (uint32_t i = 0; i < v->replay->object_count; i++) {
         const fm_replay_object *o = &v->replay->objects[i];
-        fm_place_item item = { .bytes = o->bytes, .align = FM_PACK_ALIGN, .from = o->after + 1,
-                               .to = (int32_t)memory_last(v, o), .from2 = 1, .to2 = 0, .region = o->region, .offset = o->place };
+        fm_place_item           item = { .bytes = o->bytes,
+                                         .align = FM_PACK_ALIGN,
+                                         .from = o->after + 1,
+                                         .to = (int32_t)memory_last(v, o),
+                                         .from2 = 1,
+                                         .to2 = 0,
+                                         .region = o->region,
+                                         .offset = o->place };
         if (o->wrap) { /* from the run before into this one */
             item.from2 = o->after + 1;
             item.to2 = end;
             item.from = 0;
         }
-        if (o->resident) item = (fm_place_item){ .bytes = o->bytes, .align = FM_PACK_ALIGN, .from = 0, .to = end, .from2 = 1,
-                                                 .to2 = 0, .region = o->region, .offset = o->place };
+        if (o->resident)
+            item = (fm_place_item){ .bytes = o->bytes,
+                                    .align = FM_PACK_ALIGN,
+                                    .from = 0,
+                                    .to = end,
+                                    .from2 = 1,
+                                    .to2 = 0,
+                                    .region = o->region,
+                                    .offset = o->place };
         places->items[places->count++] = item;
     }
 }
@@ -320,13 +363,17 @@ static flashmem_status check_sums(const verifier *v) {
         uint64_t         slots = FM_ROW_SLOTS * fm_replay_row_slot_bytes(table->row_bytes);
         if (slots > staging) staging = slots;
     }
-    if (r->staging_bytes != staging) return BAD("%" PRIu64 " bytes of staging, %" PRIu64 " needed", r->staging_bytes, staging);
+    if (r->staging_bytes != staging)
+        return BAD("%" PRIu64 " bytes of staging, %" PRIu64 " needed", r->staging_bytes, staging);
     if (r->peak != regions + r->image_bytes + staging)
-        return BAD("peak %" PRIu64 ", regions, images and staging are %" PRIu64, r->peak, regions + r->image_bytes + staging);
+        return BAD("peak %" PRIu64 ", regions, images and staging are %" PRIu64, r->peak,
+                   regions + r->image_bytes + staging);
     uint64_t budget = v->request->minimum ? r->minimum : v->request->budget;
     if (r->peak > budget) return BAD("peak %" PRIu64 " above the budget of %" PRIu64, r->peak, budget);
-    if (r->minimum < r->minimum_bound || budget < r->minimum) return BAD("minimum %" PRIu64 ", bound %" PRIu64, r->minimum, r->minimum_bound);
-    if (r->read_depth == 0 || r->read_bytes == 0 || r->read_bytes % FM_PACK_ALIGN) return BAD("%u reads of %u bytes", r->read_depth, r->read_bytes);
+    if (r->minimum < r->minimum_bound || budget < r->minimum)
+        return BAD("minimum %" PRIu64 ", bound %" PRIu64, r->minimum, r->minimum_bound);
+    if (r->read_depth == 0 || r->read_bytes == 0 || r->read_bytes % FM_PACK_ALIGN)
+        return BAD("%u reads of %u bytes", r->read_depth, r->read_bytes);
     return FLASHMEM_OK;
 }
 
@@ -337,7 +384,8 @@ static flashmem_status check_times(const verifier *v) {
         const fm_replay_object *o = &r->objects[i];
         double slack = 1e-9 * (1 + o->arrival), free = o->after >= 0 && !o->wrap ? r->steps[o->after].end : 0;
         if (o->request < disk - slack || o->request < free - slack) return BAD("object %u: requested too early", i);
-        if (o->arrival < o->request + (double)o->bytes / v->request->disk_rate - slack) return BAD("object %u: arrives too early", i);
+        if (o->arrival < o->request + (double)o->bytes / v->request->disk_rate - slack)
+            return BAD("object %u: arrives too early", i);
         if (r->steps[o->first].start < o->arrival - slack) return BAD("object %u: used before it arrives", i);
         disk = o->arrival;
     }
@@ -350,7 +398,8 @@ static flashmem_status check_times(const verifier *v) {
     return FLASHMEM_OK;
 }
 
-static flashmem_status check_all(const verifier *v, life *lives, fm_place_item *items, uint32_t *last, image_life *images) {
+static flashmem_status check_all(const verifier *v, life *lives, fm_place_item *items, uint32_t *last,
+                                 image_life *images) {
     for (uint32_t a = 0; a < v->program->arg_count; a++)
         if (v->program->args[a].kind <= FM_ARG_WRITE && weight_of_arg(v, &v->program->args[a]))
             v->buffer_read[v->program->values[v->program->args[a].value].weight] = 1;

@@ -167,17 +167,18 @@ double fm_timed_period(const fm_timed_problem *p, const fm_timed_plan *plan, fm_
     double *ends[2], disk = 0, device = p->startup_seconds, begin = 0;
     for (int i = 0; i < 2; i++) ends[i] = fm_arena_array(scratch, p->step_count, sizeof(double));
     for (int run = 0; run < 3; run++) {
-        double  *end = ends[run & 1];
+        double       *end = ends[run & 1];
         const double *previous = ends[(run + 1) & 1];
-        uint32_t o = 0;
+        uint32_t      o = 0;
         begin = run ? device : 0;
         for (uint32_t k = 0; k < p->step_count; k++) {
             double arrived = 0, convert = 0;
             for (; o < p->object_count && p->objects[o].first <= k; o++) {
                 const fm_timed_object *object = &p->objects[o];
                 if (object->resident && run) continue;
-                double free = plan->wrap[o] ? (run ? previous[plan->after[o]] : 0)
-                              : plan->after[o] < 0 ? begin : end[plan->after[o]];
+                double free = plan->wrap[o]        ? (run ? previous[plan->after[o]] : 0)
+                              : plan->after[o] < 0 ? begin
+                                                   : end[plan->after[o]];
                 arrived = disk = larger(disk, free) + read_seconds(p, object);
                 convert += object->convert_seconds;
             }
@@ -188,7 +189,8 @@ double fm_timed_period(const fm_timed_problem *p, const fm_timed_plan *plan, fm_
 }
 
 uint64_t fm_timed_minimum_bound(const fm_timed_problem *p, fm_arena *scratch) {
-    uint64_t *released = fm_arena_array(scratch, (size_t)p->step_count + 1, sizeof *released); /* after the step before */
+    uint64_t *released = fm_arena_array(scratch, (size_t)p->step_count + 1,
+                                        sizeof *released); /* after the step before */
     uint64_t  bound = 0, live = resident_bytes(p);
     uint32_t  o = 0;
     for (uint32_t i = 0; i < p->object_count; i++)
@@ -233,10 +235,10 @@ uint64_t fm_timed_least_memory(const fm_timed_problem *problem, double eps, uint
 }
 
 void fm_timed_delay_reads(const fm_timed_problem *p, fm_timed_plan *plan) {
-    double   latest = plan->latency;      /* when the read behind this one begins */
-    int32_t  limit = INT32_MAX;           /* after[] of the streamed object behind this one */
+    double   latest = plan->latency; /* when the read behind this one begins */
+    int32_t  limit = INT32_MAX;      /* after[] of the streamed object behind this one */
     uint32_t step = p->step_count;
-    double   convert = 0;                 /* of all objects of one step: it begins when the last has arrived */
+    double   convert = 0; /* of all objects of one step: it begins when the last has arrived */
     for (uint32_t o = p->object_count; o-- > 0;) {
         const fm_timed_object *object = &p->objects[o];
         if (object->first != step) {

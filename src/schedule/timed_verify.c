@@ -24,7 +24,7 @@ static flashmem_status check_order(const fm_timed_problem *p, const fm_timed_pla
     int64_t before = INT64_MIN; /* request positions, a run counted as step_count */
     for (uint32_t o = 0; o < p->object_count; o++) {
         const fm_timed_object *object = &p->objects[o];
-        int32_t after = plan->after[o], steps = (int32_t)p->step_count;
+        int32_t                after = plan->after[o], steps = (int32_t)p->step_count;
         if (after < FM_AFTER_START || after >= steps) return BAD("object %u: requested after step %d", o, after);
         if (object->resident) {
             if (plan->wrap[o] || after != FM_AFTER_START) return BAD("object %u: resident and waits", o);
@@ -44,9 +44,11 @@ static flashmem_status check_order(const fm_timed_problem *p, const fm_timed_pla
 static flashmem_status check_times(const fm_timed_problem *p, const fm_timed_plan *plan, flashmem_error *err) {
     for (uint32_t o = 0; o < p->object_count; o++) {
         const fm_timed_object *object = &p->objects[o];
-        double took = p->request_seconds + (double)object->read_bytes / p->bandwidth;
-        if (!close_to(plan->arrival[o], plan->request[o] + took)) return BAD("object %u: its read takes another time", o);
-        if (plan->request[o] < 0 || (o && plan->request[o] < plan->arrival[o - 1] && !close_to(plan->request[o], plan->arrival[o - 1])))
+        double                 took = p->request_seconds + (double)object->read_bytes / p->bandwidth;
+        if (!close_to(plan->arrival[o], plan->request[o] + took))
+            return BAD("object %u: its read takes another time", o);
+        if (plan->request[o] < 0 ||
+            (o && plan->request[o] < plan->arrival[o - 1] && !close_to(plan->request[o], plan->arrival[o - 1])))
             return BAD("object %u: two reads at once", o);
         if (!plan->wrap[o] && plan->after[o] >= 0 && plan->request[o] < plan->end[plan->after[o]])
             return BAD("object %u: requested before step %d has ended", o, plan->after[o]);
@@ -127,10 +129,10 @@ flashmem_status fm_timed_verify(const fm_timed_problem *p, const fm_timed_plan *
     FM_TRY(check_problem(p, err));
     FM_TRY(check_order(p, plan, err));
     FM_TRY(check_times(p, plan, err));
-    size_t  count = 6 * ((size_t)p->object_count + p->step_count);
-    event  *events = calloc(count + 1, sizeof *events);
-    double *ends = calloc(3 * (size_t)p->step_count, sizeof *ends);
-    double *requests = calloc((size_t)p->object_count + 1, sizeof *requests);
+    size_t          count = 6 * ((size_t)p->object_count + p->step_count);
+    event          *events = calloc(count + 1, sizeof *events);
+    double         *ends = calloc(3 * (size_t)p->step_count, sizeof *ends);
+    double         *requests = calloc((size_t)p->object_count + 1, sizeof *requests);
     flashmem_status status = FLASHMEM_OUT_OF_MEMORY;
     if (events && ends && requests) status = check_memory(p, plan, events, ends, requests, err);
     else fm_fail(err, status, "no memory to check %u objects", p->object_count);

@@ -35,10 +35,10 @@ static flashmem_status write_weights(fm_pack_writer *w, sample *s, flashmem_erro
 }
 
 static flashmem_status write_sample(const char *path, flashmem_error *err) {
-    fm_arena        *arena = fm_arena_create();
-    sample           s;
-    fm_pack_writer  *w = NULL;
-    uint64_t         bytes = 0;
+    fm_arena       *arena = fm_arena_create();
+    sample          s;
+    fm_pack_writer *w = NULL;
+    uint64_t        bytes = 0;
     sample_init(&s, arena);
     fm_pack_contents contents = sample_contents(&s);
     flashmem_status  status = fm_pack_writer_open(&w, path, &contents, err);
@@ -194,7 +194,8 @@ static void test_pack__truncated_anywhere(void **state) {
     size_t         bytes;
     uint8_t       *data = load(pack_path, &bytes);
     flashmem_error err;
-    const size_t   lengths[] = { 0, 1, 8, sizeof(fm_pack_header), 4095, 4096, 4097, 8192, bytes / 2, bytes - 4096, bytes - 1 };
+    const size_t   lengths[] = { 0,    1,    8,         sizeof(fm_pack_header), 4095,     4096,
+                                 4097, 8192, bytes / 2, bytes - 4096,           bytes - 1 };
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         save(bad_path, data, lengths[i]);
         assert_int_equal(try_open(bad_path, &err), FLASHMEM_BAD_PACK);
@@ -238,7 +239,7 @@ static void test_pack__hostile_sections(void **state) {
         { "objects on the weights", H(object_table.offset), (uint64_t)-64 },
         { "checksums too many", H(checksum_table.bytes), 8 },
         { "checksums too few", H(checksum_table.bytes), (uint64_t)-8 },
-        { "programs none", H(program_table.bytes), (uint64_t)-(int64_t)sizeof(fm_pack_program) },
+        { "programs none", H(program_table.bytes), (uint64_t) - (int64_t)sizeof(fm_pack_program) },
         { "programs two", H(program_table.bytes), sizeof(fm_pack_program) },
         { "tables absurd", H(tables.bytes), UINT64_C(1) << 62 },
         { "tables short", H(tables.bytes), (uint64_t)-64 },
@@ -309,13 +310,16 @@ static void test_pack__fuzzed_tables_never_crash(void **state) {
         int changes = 1 + rand() % 4;
         for (int c = 0; c < changes; c++) {
             bool     in_header = rand() % 4 == 0;
-            uint64_t at = in_header ? 40 + (uint64_t)rand() % 14 * 8 : h.tables.offset + (uint64_t)rand() % (h.tables.bytes / 4) * 4;
-            uint32_t words[] = { 0, 1, UINT32_MAX, INT32_MAX, (uint32_t)rand(), (uint32_t)rand() % 64 }, word = words[rand() % 6];
+            uint64_t at = in_header ? 40 + (uint64_t)rand() % 14 * 8
+                                    : h.tables.offset + (uint64_t)rand() % (h.tables.bytes / 4) * 4;
+            uint32_t words[] = { 0, 1, UINT32_MAX, INT32_MAX, (uint32_t)rand(), (uint32_t)rand() % 64 },
+                     word = words[rand() % 6];
             memcpy(copy + at, &word, 4);
         }
         save_resummed(copy, bytes);
         flashmem_status status = try_open(bad_path, &err);
-        if (status != FLASHMEM_OK && status != FLASHMEM_BAD_PACK) fail_msg("round %d: status %d '%s'", i, status, err.message);
+        if (status != FLASHMEM_OK && status != FLASHMEM_BAD_PACK)
+            fail_msg("round %d: status %d '%s'", i, status, err.message);
         rejected += status == FLASHMEM_BAD_PACK;
     }
     assert_true(rejected > rounds / 4);
@@ -381,11 +385,11 @@ static void test_pack__weight_bytes_are_checked(void **state) {
 
 static void test_writer__leaves_nothing_behind(void **state) {
     (void)state;
-    fm_arena        *arena = fm_arena_create();
-    flashmem_error   err = { 0 };
-    sample           s;
-    fm_pack_writer  *w;
-    uint64_t         bytes;
+    fm_arena       *arena = fm_arena_create();
+    flashmem_error  err = { 0 };
+    sample          s;
+    fm_pack_writer *w;
+    uint64_t        bytes;
     save(bad_path, "old", 3);
     int before = files_in_folder();
     sample_init(&s, arena);
@@ -409,11 +413,11 @@ static void test_writer__leaves_nothing_behind(void **state) {
     fm_arena_destroy(arena);
 }
 
-static bool disk_is_full;
-int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
-int __real_fallocate(int fd, int mode, off_t offset, off_t length);
-ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t offset);
-ssize_t __real_pwrite(int fd, const void *from, size_t bytes, off_t offset);
+static bool  disk_is_full;
+int          __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
+int          __real_fallocate(int fd, int mode, off_t offset, off_t length);
+ssize_t      __wrap_pwrite(int fd, const void *from, size_t bytes, off_t offset);
+ssize_t      __real_pwrite(int fd, const void *from, size_t bytes, off_t offset);
 static off_t full_above = INT64_MAX;
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length) {

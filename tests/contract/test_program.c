@@ -9,13 +9,14 @@
 
 /* Records of a program are const; the sample's lie in its builder, which may write. */
 static fm_value *value(sample *s, uint32_t i) { return &s->builder.values[i]; }
-static fm_step *step(sample *s, uint32_t i) { return &s->builder.steps[i]; }
-static fm_arg *arg(sample *s, uint32_t st, uint32_t a) { return &s->builder.args[s->builder.steps[st].first_arg + a]; }
+static fm_step  *step(sample *s, uint32_t i) { return &s->builder.steps[i]; }
+static fm_arg  *arg(sample *s, uint32_t st, uint32_t a) { return &s->builder.args[s->builder.steps[st].first_arg + a]; }
 static uint32_t number(sample *s, int64_t x) { return fm_builder_int(&s->builder, x); }
 
 enum { EMBED, SMALL, NORM, HEAD };
 
-#define DAMAGE(name, ...) static void name(sample *s) { __VA_ARGS__; }
+#define DAMAGE(name, ...) \
+    static void name(sample *s) { __VA_ARGS__; }
 DAMAGE(expr_kind, s->builder.exprs[2].kind = 9)
 DAMAGE(expr_operand, s->builder.exprs[2].a = 1)
 DAMAGE(no_outputs, s->builder.output_count = 0)
@@ -100,7 +101,8 @@ DAMAGE(split_no_panels, arg(s, HEAD, 5)->kind = FM_ARG_FLOAT)
 DAMAGE(split_dim, step(s, HEAD)->split_dim = 3)
 DAMAGE(split_zero, step(s, HEAD)->split_panels = 0)
 DAMAGE(split_global, step(s, HEAD)->split_scale = 4)
-DAMAGE(split_local, uint32_t two = number(s, 2); for (int d = 0; d < 3; d++) step(s, HEAD)->local[d] = d ? number(s, 1) : two)
+DAMAGE(split_local, uint32_t two = number(s, 2);
+       for (int d = 0; d < 3; d++) step(s, HEAD)->local[d] = d ? number(s, 1) : two)
 DAMAGE(split_in_place, arg(s, SMALL, 3)->value = arg(s, SMALL, 0)->value)
 DAMAGE(rows_kernel, step(s, EMBED)->kernel = 0)
 DAMAGE(rows_arg_order, arg(s, EMBED, 2)->kind = FM_ARG_READ)
@@ -113,7 +115,8 @@ DAMAGE(read_before_write, arg(s, SMALL, 0)->value = s->hidden; arg(s, SMALL, 3)-
 DAMAGE(write_after_read, arg(s, NORM, 3)->value = s->rows; arg(s, HEAD, 0)->value = s->hidden)
 DAMAGE(scratch_of_two, arg(s, HEAD, 0)->value = arg(s, NORM, 2)->value)
 DAMAGE(scratch_written_twice, arg(s, SMALL, 3)->value = arg(s, NORM, 2)->value; arg(s, NORM, 0)->value = s->rows)
-DAMAGE(output_unwritten, uint32_t other = fm_builder_value(&s->builder, FM_VALUE_ACTIVATION, FLASHMEM_F32, 64, NULL, NULL);
+DAMAGE(output_unwritten,
+       uint32_t other = fm_builder_value(&s->builder, FM_VALUE_ACTIVATION, FLASHMEM_F32, 64, NULL, NULL);
        arg(s, HEAD, 2)->value = other)
 
 typedef struct damage {
@@ -122,43 +125,107 @@ typedef struct damage {
     const char *message;
 } damage;
 
-#define ROW(name, message) { #name, name, message }
+#define ROW(name, message) \
+    { #name, name, message }
 static const damage damages[] = {
-    ROW(expr_kind, "expression 2"), ROW(expr_operand, "expression 2"), ROW(no_outputs, "0 outputs"),
-    ROW(no_steps, "0 steps"), ROW(string_end, "last string"), ROW(weight_name, "weight 1: name"),
-    ROW(weight_kind, "weight 1: kind"), ROW(weight_format, "weight 1: kind"), ROW(weight_empty, "weight 3: kind"),
-    ROW(weight_object, "weight 3: object 2 of 2"), ROW(weight_outside, "exceed object"),
-    ROW(weight_wraps, "exceed object"), ROW(weight_misaligned, "no multiple of 512"), ROW(weight_intrudes, "which holds weight 1 alone"),
-    ROW(panel_bytes, "panels of"), ROW(panel_count, "panels for n"), ROW(panels_exceed, "its panels exceed"),
-    ROW(panel_unit, "a cut unit of 0"), ROW(panel_unit_size, "bytes per checksum"), ROW(panel_n, "panels for n"),
-    ROW(panel_k, "panels of"), ROW(rows_in_object, "read by row and in object"), ROW(rows_short, "weight 0: 40 rows"),
-    ROW(rows_many, "rows of"), ROW(rows_bytes, "weight 0: 40 rows"), ROW(object_size, "object 1:"),
-    ROW(object_unit, "bytes per checksum"), ROW(object_bundle_units, "a bundle has one"), ROW(object_weight, "which holds weight 7 alone"),
-    ROW(object_other_weight, "which holds weight 2 alone"), ROW(object_reserved, "object 0:"), ROW(value_kind, "kind 99"),
-    ROW(value_dtype, "type 99"), ROW(value_size, "no size"), ROW(value_size_index, "no size"),
-    ROW(value_name, "name outside"), ROW(value_flags, "flags 2"), ROW(value_weight, "with a weight"),
-    ROW(value_weight_index, "weight 4 of 4"), ROW(value_weight_size, "larger than its weight"),
-    ROW(value_blob, "constant of 4 bytes at 64"), ROW(value_blob_align, "constant of 4 bytes at 1"),
-    ROW(value_rank, "9 axes"), ROW(value_shape, "its shape needs"), ROW(value_shape_index, "axis 1 has no size"),
-    ROW(value_alias_kind, "and an alias"), ROW(value_alias_index, "alias 999"), ROW(value_alias_self, "alias"),
-    ROW(value_alias_weight, "has no storage"), ROW(value_alias_small, "larger than its alias"),
-    ROW(input_index, "input 0: value 4000 is none"), ROW(input_kind, "is none"), ROW(input_unlisted, "not listed"),
-    ROW(input_unnamed, "no name"), ROW(output_twice, "listed twice"), ROW(kernel_text, "kernel 0: texts"),
-    ROW(kernel_needs, "needs 0x40"), ROW(step_kind, "kind 2"), ROW(step_kernel, "kernel 2 of 2"),
-    ROW(step_name, "step 3: name"), ROW(step_args, "arguments"), ROW(step_args_wrap, "arguments"),
-    ROW(step_global, "global size 1"), ROW(step_global_index, "global size 1"), ROW(step_local_partly, "local size"),
-    ROW(step_local_divides, "does not divide"), ROW(step_cost, "cost class"), ROW(step_flops, "cost class"),
-    ROW(arg_kind, "of kind 7"), ROW(arg_value, "value 4000 of"), ROW(arg_int, "no 32-bit"), ROW(arg_int_index, "no 32-bit"),
-    ROW(arg_reads_table, "a table read by row"), ROW(arg_image_dense, "which has no panels"),
-    ROW(arg_writes_input, "argument 3 writes value"), ROW(arg_writes_weight, "argument 3 writes value"),
-    ROW(arg_panels_unsplit, "no split weight"), ROW(split_value, "which is no weight"), ROW(split_dense, "has no panels"),
-    ROW(split_unused, "splittable with 0 weight"), ROW(split_no_panels, "0 panels arguments"), ROW(split_dim, "dimension 3"),
-    ROW(split_zero, "0 panels, scale"), ROW(split_global, "global size"), ROW(split_local, "local size does not divide the split"),
-    ROW(split_in_place, "which it reads"), ROW(rows_kernel, "gather rows takes"), ROW(rows_arg_order, "gather rows takes"),
-    ROW(rows_no_table, "no table read by row"), ROW(rows_index_type, "indices of type"),
-    ROW(rows_too_many, "exceed indices or output"), ROW(rows_none, "0 rows"), ROW(rows_out_type, "rows of float32"),
-    ROW(read_before_write, "which no step has written"), ROW(write_after_read, "which step 1 has read"),
-    ROW(scratch_of_two, "scratch"), ROW(scratch_written_twice, "belongs to step"), ROW(output_unwritten, "never written"),
+    ROW(expr_kind, "expression 2"),
+    ROW(expr_operand, "expression 2"),
+    ROW(no_outputs, "0 outputs"),
+    ROW(no_steps, "0 steps"),
+    ROW(string_end, "last string"),
+    ROW(weight_name, "weight 1: name"),
+    ROW(weight_kind, "weight 1: kind"),
+    ROW(weight_format, "weight 1: kind"),
+    ROW(weight_empty, "weight 3: kind"),
+    ROW(weight_object, "weight 3: object 2 of 2"),
+    ROW(weight_outside, "exceed object"),
+    ROW(weight_wraps, "exceed object"),
+    ROW(weight_misaligned, "no multiple of 512"),
+    ROW(weight_intrudes, "which holds weight 1 alone"),
+    ROW(panel_bytes, "panels of"),
+    ROW(panel_count, "panels for n"),
+    ROW(panels_exceed, "its panels exceed"),
+    ROW(panel_unit, "a cut unit of 0"),
+    ROW(panel_unit_size, "bytes per checksum"),
+    ROW(panel_n, "panels for n"),
+    ROW(panel_k, "panels of"),
+    ROW(rows_in_object, "read by row and in object"),
+    ROW(rows_short, "weight 0: 40 rows"),
+    ROW(rows_many, "rows of"),
+    ROW(rows_bytes, "weight 0: 40 rows"),
+    ROW(object_size, "object 1:"),
+    ROW(object_unit, "bytes per checksum"),
+    ROW(object_bundle_units, "a bundle has one"),
+    ROW(object_weight, "which holds weight 7 alone"),
+    ROW(object_other_weight, "which holds weight 2 alone"),
+    ROW(object_reserved, "object 0:"),
+    ROW(value_kind, "kind 99"),
+    ROW(value_dtype, "type 99"),
+    ROW(value_size, "no size"),
+    ROW(value_size_index, "no size"),
+    ROW(value_name, "name outside"),
+    ROW(value_flags, "flags 2"),
+    ROW(value_weight, "with a weight"),
+    ROW(value_weight_index, "weight 4 of 4"),
+    ROW(value_weight_size, "larger than its weight"),
+    ROW(value_blob, "constant of 4 bytes at 64"),
+    ROW(value_blob_align, "constant of 4 bytes at 1"),
+    ROW(value_rank, "9 axes"),
+    ROW(value_shape, "its shape needs"),
+    ROW(value_shape_index, "axis 1 has no size"),
+    ROW(value_alias_kind, "and an alias"),
+    ROW(value_alias_index, "alias 999"),
+    ROW(value_alias_self, "alias"),
+    ROW(value_alias_weight, "has no storage"),
+    ROW(value_alias_small, "larger than its alias"),
+    ROW(input_index, "input 0: value 4000 is none"),
+    ROW(input_kind, "is none"),
+    ROW(input_unlisted, "not listed"),
+    ROW(input_unnamed, "no name"),
+    ROW(output_twice, "listed twice"),
+    ROW(kernel_text, "kernel 0: texts"),
+    ROW(kernel_needs, "needs 0x40"),
+    ROW(step_kind, "kind 2"),
+    ROW(step_kernel, "kernel 2 of 2"),
+    ROW(step_name, "step 3: name"),
+    ROW(step_args, "arguments"),
+    ROW(step_args_wrap, "arguments"),
+    ROW(step_global, "global size 1"),
+    ROW(step_global_index, "global size 1"),
+    ROW(step_local_partly, "local size"),
+    ROW(step_local_divides, "does not divide"),
+    ROW(step_cost, "cost class"),
+    ROW(step_flops, "cost class"),
+    ROW(arg_kind, "of kind 7"),
+    ROW(arg_value, "value 4000 of"),
+    ROW(arg_int, "no 32-bit"),
+    ROW(arg_int_index, "no 32-bit"),
+    ROW(arg_reads_table, "a table read by row"),
+    ROW(arg_image_dense, "which has no panels"),
+    ROW(arg_writes_input, "argument 3 writes value"),
+    ROW(arg_writes_weight, "argument 3 writes value"),
+    ROW(arg_panels_unsplit, "no split weight"),
+    ROW(split_value, "which is no weight"),
+    ROW(split_dense, "has no panels"),
+    ROW(split_unused, "splittable with 0 weight"),
+    ROW(split_no_panels, "0 panels arguments"),
+    ROW(split_dim, "dimension 3"),
+    ROW(split_zero, "0 panels, scale"),
+    ROW(split_global, "global size"),
+    ROW(split_local, "local size does not divide the split"),
+    ROW(split_in_place, "which it reads"),
+    ROW(rows_kernel, "gather rows takes"),
+    ROW(rows_arg_order, "gather rows takes"),
+    ROW(rows_no_table, "no table read by row"),
+    ROW(rows_index_type, "indices of type"),
+    ROW(rows_too_many, "exceed indices or output"),
+    ROW(rows_none, "0 rows"),
+    ROW(rows_out_type, "rows of float32"),
+    ROW(read_before_write, "which no step has written"),
+    ROW(write_after_read, "which step 1 has read"),
+    ROW(scratch_of_two, "scratch"),
+    ROW(scratch_written_twice, "belongs to step"),
+    ROW(output_unwritten, "never written"),
 };
 
 static flashmem_status verify(sample *s, flashmem_error *err) {

@@ -18,7 +18,9 @@ static void make_problem(fm_place_problem *p, fm_place_item *items) {
     int steps = (int)p->steps;
     for (uint32_t i = 0; i < p->count; i++) {
         fm_place_item *x = &items[i];
-        *x = (fm_place_item){ .bytes = 1 + (uint64_t)below(below(5) ? 100 : 5000), .align = UINT64_C(1) << below(7), .from2 = 1 };
+        *x = (fm_place_item){ .bytes = 1 + (uint64_t)below(below(5) ? 100 : 5000),
+                              .align = UINT64_C(1) << below(7),
+                              .from2 = 1 };
         x->from = below(steps);
         x->to = x->from + (below(3) ? below(4) : below(steps));
         if (x->to >= steps) x->to = steps - 1;
@@ -50,10 +52,12 @@ static uint64_t naive_bound(const fm_place_problem *p) {
 static void check(const fm_place_problem *p, const uint64_t *region_bytes, uint32_t regions) {
     for (uint32_t i = 0; i < p->count; i++) {
         const fm_place_item *a = &p->items[i];
-        assert_true(a->region < regions && a->offset % a->align == 0 && a->offset + a->bytes <= region_bytes[a->region]);
+        assert_true(a->region < regions && a->offset % a->align == 0 &&
+                    a->offset + a->bytes <= region_bytes[a->region]);
         for (uint32_t j = 0; j < i; j++) {
             const fm_place_item *b = &p->items[j];
-            if (a->region != b->region || a->offset >= b->offset + b->bytes || b->offset >= a->offset + a->bytes) continue;
+            if (a->region != b->region || a->offset >= b->offset + b->bytes || b->offset >= a->offset + a->bytes)
+                continue;
             for (int k = 0; k < (int)p->steps; k++) assert_false(lives(a, k) && lives(b, k));
         }
     }
@@ -134,11 +138,13 @@ static void test_placer__earliest_start(void **state) {
         fm_place_problem p;
         make_problem(&p, items);
         for (uint32_t j = 0; j < p.count; j++) /* items with two ranges are not waited for */
-            if (items[j].from2 <= items[j].to2) items[j].from = 0, items[j].to = (int)p.steps - 1, items[j].from2 = 1, items[j].to2 = 0;
+            if (items[j].from2 <= items[j].to2)
+                items[j].from = 0, items[j].to = (int)p.steps - 1, items[j].from2 = 1, items[j].to2 = 0;
         fm_placer *placer = fm_placer_create(arena, p.steps, p.count + 1, 0);
         for (uint32_t j = 0; j < p.count; j++) assert_true(fm_placer_put(placer, &items[j], UINT64_MAX / 2));
-        uint64_t      limit = fm_placer_total(placer, NULL, NULL);
-        int           from = below((int)p.steps), latest = from + below((int)p.steps - from), to = latest + below((int)p.steps - latest);
+        uint64_t limit = fm_placer_total(placer, NULL, NULL);
+        int      from = below((int)p.steps), latest = from + below((int)p.steps - from),
+            to = latest + below((int)p.steps - latest);
         fm_place_item item = { .bytes = 1 + (uint64_t)below(300), .align = 16, .from = from, .to = to, .from2 = 1 };
         int           best = -1;
         for (int f = from; f <= latest && best < 0; f++)
@@ -167,18 +173,19 @@ typedef struct damage {
     const char *message;
 } damage;
 
-#define DAMAGE(name, condition, ...)                                                                          \
-    static bool name(fm_place_problem *p, uint64_t *region_bytes, uint32_t *regions, uint32_t i) {            \
-        (void)region_bytes, (void)regions, (void)i;                                                           \
-        if (!(condition)) return false;                                                                       \
-        __VA_ARGS__;                                                                                          \
-        return true;                                                                                          \
+#define DAMAGE(name, condition, ...)                                                               \
+    static bool name(fm_place_problem *p, uint64_t *region_bytes, uint32_t *regions, uint32_t i) { \
+        (void)region_bytes, (void)regions, (void)i;                                                \
+        if (!(condition)) return false;                                                            \
+        __VA_ARGS__;                                                                               \
+        return true;                                                                               \
     }
 static bool overlap(fm_place_problem *p, uint64_t *region_bytes, uint32_t *regions, uint32_t i) {
     (void)region_bytes, (void)regions;
     for (uint32_t j = 0; j < p->count; j++) {
         bool together = false;
-        for (int k = 0; k < (int)p->steps; k++) together = together || (lives(&p->items[i], k) && lives(&p->items[j], k));
+        for (int k = 0; k < (int)p->steps; k++)
+            together = together || (lives(&p->items[i], k) && lives(&p->items[j], k));
         if (j == i || !together) continue;
         p->items[i].offset = p->items[j].offset;
         p->items[i].region = p->items[j].region;
@@ -191,7 +198,8 @@ DAMAGE(misaligned, p->items[i].align > 1, p->items[i].offset++)
 DAMAGE(outside, 1, p->items[i].offset = region_bytes[0] / 64 * 64 + 64)
 DAMAGE(wrapping, 1, p->items[i].offset = UINT64_MAX - 63)
 DAMAGE(no_region, 1, p->items[i].region = *regions)
-DAMAGE(region_shrinks, p->items[i].offset + p->items[i].bytes == region_bytes[p->items[i].region], region_bytes[p->items[i].region]--)
+DAMAGE(region_shrinks, p->items[i].offset + p->items[i].bytes == region_bytes[p->items[i].region],
+       region_bytes[p->items[i].region]--)
 DAMAGE(never_lives, 1, p->items[i].from = 1; p->items[i].to = 0; p->items[i].from2 = 1; p->items[i].to2 = 0)
 DAMAGE(lives_too_long, 1, p->items[i].to = (int32_t)p->steps)
 DAMAGE(lives_before, 1, p->items[i].from = -1)
@@ -200,10 +208,10 @@ DAMAGE(region_above_limit, 1, p->region_limit = region_bytes[0] - 1)
 static void test_place_verify__rejects_every_damage(void **state) {
     (void)state;
     static const damage damages[] = {
-        { "overlap", overlap, "overlap in region" }, { "misaligned", misaligned, "is not aligned" },
-        { "outside", outside, "leaves region" }, { "wrapping", wrapping, "leaves region" },
-        { "no_region", no_region, "region 1 of 1" }, { "region_shrinks", region_shrinks, "leaves region" },
-        { "never_lives", never_lives, "at no step" }, { "lives_too_long", lives_too_long, "outside of" },
+        { "overlap", overlap, "overlap in region" },    { "misaligned", misaligned, "is not aligned" },
+        { "outside", outside, "leaves region" },        { "wrapping", wrapping, "leaves region" },
+        { "no_region", no_region, "region 1 of 1" },    { "region_shrinks", region_shrinks, "leaves region" },
+        { "never_lives", never_lives, "at no step" },   { "lives_too_long", lives_too_long, "outside of" },
         { "lives_before", lives_before, "outside of" }, { "region_above_limit", region_above_limit, "at most" },
     };
     srand(3);

@@ -34,8 +34,12 @@ static void make_instance(instance *x, int most_steps, int most_objects, bool re
         object->resident = residents && below(5) == 0;
     }
     qsort(x->objects, objects, sizeof x->objects[0], by_first);
-    x->problem = (fm_timed_problem){ .steps = x->steps, .step_count = steps, .objects = x->objects, .object_count = objects,
-                                     .bandwidth = 1 + below(20), .request_seconds = below(2) * 0.05,
+    x->problem = (fm_timed_problem){ .steps = x->steps,
+                                     .step_count = steps,
+                                     .objects = x->objects,
+                                     .object_count = objects,
+                                     .bandwidth = 1 + below(20),
+                                     .request_seconds = below(2) * 0.05,
                                      .startup_seconds = below(2) * 1.5 };
 }
 
@@ -51,7 +55,8 @@ static uint64_t naive_bound(const fm_timed_problem *p) {
     for (uint32_t k = 0; k < p->step_count; k++) {
         uint64_t live = p->steps[k].live_bytes + resident_sum(p);
         for (uint32_t o = 0; o < p->object_count; o++)
-            if (!p->objects[o].resident && p->objects[o].first <= k && k <= p->objects[o].last) live += p->objects[o].bytes;
+            if (!p->objects[o].resident && p->objects[o].first <= k && k <= p->objects[o].last)
+                live += p->objects[o].bytes;
         if (live > bound) bound = live;
     }
     return bound;
@@ -65,7 +70,7 @@ static uint64_t naive_live(const fm_timed_problem *p, int k, uint32_t newest) {
     for (uint32_t o = 0; o < p->object_count; o++) {
         const fm_timed_object *object = &p->objects[o];
         if (object->resident) continue;
-        if ((int)object->last - steps >= k) live += object->bytes;            /* the copy of the run before */
+        if ((int)object->last - steps >= k) live += object->bytes; /* the copy of the run before */
         if (o <= newest && (int)object->last >= k) live += object->bytes;
     }
     return live;
@@ -116,7 +121,8 @@ static void test_timed__after_is_the_least_safe_step(void **state) {
         assert_true(fm_timed_solve(&x.problem, &plan));
         if (fm_timed_verify(&x.problem, &plan, &err) != FLASHMEM_OK) fail_msg("instance %d: %s", i, err.message);
         assert_true(fm_timed_solve_steady(&x.problem, &steady));
-        if (fm_timed_verify(&x.problem, &steady, &err) != FLASHMEM_OK) fail_msg("instance %d, steady: %s", i, err.message);
+        if (fm_timed_verify(&x.problem, &steady, &err) != FLASHMEM_OK)
+            fail_msg("instance %d, steady: %s", i, err.message);
         assert_true(steady.latency == plan.latency); /* the first run is the same */
         int floor = -1, steps = (int)x.problem.step_count;
         for (uint32_t o = 0; o < x.problem.object_count; o++) {
@@ -157,7 +163,8 @@ static bool play(const fm_timed_problem *p, const int *after, double *starts, do
         device = ends[k] = starts[k] + p->steps[k].seconds;
     }
     *latency = device;
-    for (uint32_t at = 0; at < p->object_count + p->step_count; at++) { /* memory only grows at requests and at steps' starts */
+    for (uint32_t at = 0; at < p->object_count + p->step_count;
+         at++) { /* memory only grows at requests and at steps' starts */
         double   now = at < p->object_count ? requests[at] : at - p->object_count ? ends[at - p->object_count - 1] : 0;
         uint32_t step = 0; /* the step that runs or is waited for at that moment */
         while (step < p->step_count && ends[step] <= now) step++;
@@ -297,24 +304,28 @@ typedef struct damage {
     const char *message;
 } damage;
 
-#define DAMAGE(name, condition, ...)                                                                     \
-    static bool name(const fm_timed_problem *p, fm_timed_plan *plan, uint32_t o, uint32_t k) {           \
-        (void)p, (void)o, (void)k;                                                                       \
-        if (!(condition)) return false;                                                                  \
-        __VA_ARGS__;                                                                                     \
-        return true;                                                                                     \
+#define DAMAGE(name, condition, ...)                                                           \
+    static bool name(const fm_timed_problem *p, fm_timed_plan *plan, uint32_t o, uint32_t k) { \
+        (void)p, (void)o, (void)k;                                                             \
+        if (!(condition)) return false;                                                        \
+        __VA_ARGS__;                                                                           \
+        return true;                                                                           \
     }
 DAMAGE(after_low, 1, plan->after[o] = -2)
 DAMAGE(after_high, 1, plan->after[o] = (int32_t)p->step_count)
 DAMAGE(after_first, !plan->wrap[o] && !p->objects[o].resident, plan->after[o] = (int32_t)p->objects[o].first)
 DAMAGE(resident_waits, p->objects[o].resident && p->step_count > 1, plan->after[o] = 0)
 DAMAGE(over_itself, plan->wrap[o] && p->objects[o].last > 0, plan->after[o] = (int32_t)p->objects[o].last - 1)
-DAMAGE(overtakes, o > 0 && !p->objects[o].resident && !plan->wrap[o] && !p->objects[o - 1].resident && !plan->wrap[o - 1] && plan->after[o - 1] >= 0,
+DAMAGE(overtakes,
+       o > 0 && !p->objects[o].resident && !plan->wrap[o] && !p->objects[o - 1].resident && !plan->wrap[o - 1] &&
+           plan->after[o - 1] >= 0,
        plan->after[o] = FM_AFTER_START)
 DAMAGE(read_too_fast, p->objects[o].read_bytes > 0, plan->arrival[o] -= 1e-3)
-DAMAGE(two_reads, o > 0 && p->objects[o - 1].read_bytes > 0, plan->request[o] -= 1e-3 + (plan->request[o] - plan->arrival[o - 1]);
+DAMAGE(two_reads, o > 0 && p->objects[o - 1].read_bytes > 0,
+       plan->request[o] -= 1e-3 + (plan->request[o] - plan->arrival[o - 1]);
        plan->arrival[o] = plan->request[o] + p->request_seconds + (double)p->objects[o].read_bytes / p->bandwidth)
-DAMAGE(requested_early, !plan->wrap[o] && plan->after[o] >= 0 && (o == 0 || plan->end[plan->after[o]] > plan->arrival[o - 1] + 0.01),
+DAMAGE(requested_early,
+       !plan->wrap[o] && plan->after[o] >= 0 && (o == 0 || plan->end[plan->after[o]] > plan->arrival[o - 1] + 0.01),
        plan->request[o] = plan->end[plan->after[o]] - 1e-3;
        plan->arrival[o] = plan->request[o] + p->request_seconds + (double)p->objects[o].read_bytes / p->bandwidth)
 DAMAGE(step_early, k > 0, plan->start[k] = plan->end[k - 1] - 1e-3)
@@ -326,12 +337,19 @@ DAMAGE(cap_exceeded, plan->peak > 0, ((fm_timed_problem *)(uintptr_t)p)->cap = p
 static void test_timed_verify__rejects_every_damage(void **state) {
     (void)state;
     static const damage damages[] = {
-        { "after_low", after_low, "requested after step -2" }, { "after_high", after_high, "requested after step" },
-        { "after_first", after_first, "first used by" }, { "resident_waits", resident_waits, "resident and waits" },
-        { "over_itself", over_itself, "read ahead over itself" }, { "overtakes", overtakes, "requested before the one ahead" },
-        { "read_too_fast", read_too_fast, "takes another time" }, { "two_reads", two_reads, "" },
-        { "requested_early", requested_early, "" }, { "step_early", step_early, "" }, { "step_short", step_short, "" },
-        { "latency_wrong", latency_wrong, "latency" }, { "peak_wrong", peak_wrong, "the plan says" },
+        { "after_low", after_low, "requested after step -2" },
+        { "after_high", after_high, "requested after step" },
+        { "after_first", after_first, "first used by" },
+        { "resident_waits", resident_waits, "resident and waits" },
+        { "over_itself", over_itself, "read ahead over itself" },
+        { "overtakes", overtakes, "requested before the one ahead" },
+        { "read_too_fast", read_too_fast, "takes another time" },
+        { "two_reads", two_reads, "" },
+        { "requested_early", requested_early, "" },
+        { "step_early", step_early, "" },
+        { "step_short", step_short, "" },
+        { "latency_wrong", latency_wrong, "latency" },
+        { "peak_wrong", peak_wrong, "the plan says" },
         { "cap_exceeded", cap_exceeded, "the cap is" },
     };
     srand(6);
@@ -347,14 +365,16 @@ static void test_timed_verify__rejects_every_damage(void **state) {
             x.problem.cap = naive_bound(&x.problem) + (uint64_t)below(40);
             fm_timed_plan_init(&plan, &x.problem, arena);
             assert_true(fm_timed_solve_steady(&x.problem, &plan));
-            if (x.problem.object_count && damages[d].apply(&x.problem, &plan, (uint32_t)below((int)x.problem.object_count),
-                                                           (uint32_t)below((int)x.problem.step_count))) {
+            if (x.problem.object_count &&
+                damages[d].apply(&x.problem, &plan, (uint32_t)below((int)x.problem.object_count),
+                                 (uint32_t)below((int)x.problem.step_count))) {
                 done++;
                 /* The structural peak may lie above what the clock ever reaches: those two are not always damage. */
                 bool soft = damages[d].apply == peak_wrong || damages[d].apply == cap_exceeded;
                 if (fm_timed_verify(&x.problem, &plan, &err) == FLASHMEM_OK && ++missed && !soft)
                     fail_msg("%s: not seen", damages[d].name);
-                if (err.message[0] && !strstr(err.message, damages[d].message)) fail_msg("%s: '%s'", damages[d].name, err.message);
+                if (err.message[0] && !strstr(err.message, damages[d].message))
+                    fail_msg("%s: '%s'", damages[d].name, err.message);
             }
             fm_arena_destroy(arena);
         }
