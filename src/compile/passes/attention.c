@@ -198,30 +198,86 @@ static bool shapes_fit(const fm_tensor *q, const fm_tensor *kt, const fm_tensor 
     return kt->shape.dims[rank - 1] == v->shape.dims[rank - 2] && fm_dtype_is_float(q->dtype);
 }
 
+/* x [B * H, ..] as the [B, H, ..] that it was reshaped from; NULL when it was not. */
+static fm_tensor *before_merge(const fm_tensor *x) {
+    fm_node *n = fm_made_by(x, "Reshape");
+    if (!n) return NULL;
+    const fm_shape *s = &n->inputs[0]->shape;
+    bool            merges = x->shape.rank == 3 && s->rank == 4 && s->dims[0] * s->dims[1] == x->shape.dims[0] &&
+                  s->dims[2] == x->shape.dims[1] && s->dims[3] == x->shape.dims[2];
+    return merges ? n->inputs[0] : NULL;
+}
+
+typedef struct operands {
+    fm_tensor *q, *k, *v, *out;
+    bool       k_transposed;
+} operands;
+
+/* Batch and heads merged to one axis for the products are taken apart again, where all operands show how. */
+static void split_heads(fm_graph *g, operands *o) {
+    if (o->q->shape.rank != 3) return;
+    fm_tensor *k3 = behind_transpose(o->k), *q = before_merge(o->q), *v = before_merge(o->v);
+    fm_tensor *k = k3 ? before_merge(k3) : NULL;
+    if (!k || !q || !v) return;
+    for (uint32_t i = 0; i < 2; i++)
+        if (q->shape.dims[i] != k->shape.dims[i] || q->shape.dims[i] != v->shape.dims[i]) return;
+    fm_shape shape = q->shape;
+    shape.dims[3] = v->shape.dims[3];
+    fm_node *use = fm_only_use(o->out);
+    if (use && fm_is(use, "Reshape") && use->inputs[0] == o->out && fm_shape_equal(&use->outputs[0]->shape, &shape)) {
+        o->out = use->outputs[0]; /* the split that follows is the result itself */
+    } else {
+        fm_tensor *whole = fm_graph_tensor(g, NULL);
+        fm_shape   list = { .rank = 1, .dims = { 3 } };
+        fm_tensor *inputs[2] = { whole, fm_graph_constant_ints(g, NULL, &list, o->out->shape.dims) };
+        fm_infer_set(whole, o->out->dtype, &shape);
+        fm_node *product = o->out->producer, *before = product->next;
+        fm_graph_remove(g, product);
+        fm_graph_insert(g, before, product->op, product->name, product->inputs, product->input_count, &whole, 1);
+        fm_graph_insert(g, before, fm_op_find("Reshape", ""), o->out->name, inputs, 2, &o->out, 1);
+        o->out = whole;
+    }
+    o->q = q;
+    o->k = k;
+    o->v = v;
+    o->k_transposed = false;
+}
+
 static flashmem_status fuse(fm_graph *g, fm_node *product, flashmem_error *err) {
     pattern    p = { .scale = 1 };
-    fm_tensor *out = product->outputs[0], *v = product->inputs[1], *mask;
+    operands   o = { .v = product->inputs[1], .out = product->outputs[0], .k_transposed = true };
+    fm_tensor *mask;
     fm_node   *softmax = softmax_behind(product->inputs[0]);
     if (!softmax || !walk(softmax->inputs[0], 1, &p, 16)) return FLASHMEM_OK;
-    fm_tensor *q = unscaled(p.scores->inputs[0], &p.scale), *kt = unscaled(p.scores->inputs[1], &p.scale);
-    if (!shapes_fit(q, kt, v, out) || q->constant || kt->constant) return FLASHMEM_OK;
-    const fm_shape *scores = &p.scores->outputs[0]->shape;
+    o.q = unscaled(p.scores->inputs[0], &p.scale);
+    o.k = unscaled(p.scores->inputs[1], &p.scale);
+    if (!shapes_fit(o.q, o.k, o.v, o.out) || o.q->constant || o.k->constant) return FLASHMEM_OK;
+    fm_shape scores = p.scores->outputs[0]->shape;
+    fm_tensor *split = scores.rank == 3 ? before_merge(o.q) : NULL;
+    if (split) /* masks apply to [B, H, S, T] */
+        scores = (fm_shape){ .rank = 4, .dims = { split->shape.dims[0], split->shape.dims[1], scores.dims[1], scores.dims[2] } };
     for (uint32_t i = 0; i < p.mask_count; i++) {
         fm_shape both;
-        p.masks[i].tensor = fit_rank(g, product, p.masks[i].tensor, q->shape.rank);
-        if (!p.masks[i].tensor || !fm_shape_broadcast(scores, &p.masks[i].tensor->shape, &both) ||
-            !fm_shape_equal(scores, &both))
+        p.masks[i].tensor = fit_rank(g, product, p.masks[i].tensor, scores.rank);
+        if (!p.masks[i].tensor || !fm_shape_broadcast(&scores, &p.masks[i].tensor->shape, &both) ||
+            !fm_shape_equal(&scores, &both))
             return FLASHMEM_OK;
     }
     fm_attention_params *params = fm_arena_alloc(g->arena, sizeof *params);
     bool                 done;
     params->scale = (float)p.scale;
-    params->k_transposed = true;
-    FM_TRY(fm_masks_resolve(g, product, p.masks, p.mask_count, scores, q->dtype, &mask, params, &done, err));
+    FM_TRY(fm_masks_resolve(g, product, p.masks, p.mask_count, &scores, o.q->dtype, &mask, params, &done, err));
     if (!done) return FLASHMEM_OK;
-    direct_operands(&kt, &v, &params->k_transposed);
-    fm_tensor *inputs[4] = { q, kt, v, mask };
-    fm_node   *made = fm_replace_producer(g, out, &fm_op_fused_attention, product->name, inputs, mask ? 4 : 3);
+    if (split) {
+        uint32_t mask_rank = mask ? mask->shape.rank : 0;
+        split_heads(g, &o);
+        if (o.q->shape.rank == 3 && mask_rank > 2) return FLASHMEM_OK;
+    } else {
+        direct_operands(&o.k, &o.v, &o.k_transposed);
+    }
+    params->k_transposed = o.k_transposed;
+    fm_tensor *inputs[4] = { o.q, o.k, o.v, mask };
+    fm_node   *made = fm_replace_producer(g, o.out, &fm_op_fused_attention, product->name, inputs, mask ? 4 : 3);
     made->params = params;
     return FLASHMEM_OK;
 }
@@ -229,7 +285,7 @@ static flashmem_status fuse(fm_graph *g, fm_node *product, flashmem_error *err) 
 flashmem_status fm_pass_attention(fm_graph *g, flashmem_error *err) {
     for (fm_node *n = g->first, *next; n; n = next) {
         next = n->next;
-        if (fm_is(n, "MatMul")) FM_TRY(fuse(g, n, err));
+        if (fm_is(n, "MatMul") && n->outputs[0]->producer == n) FM_TRY(fuse(g, n, err));
     }
     fm_graph_prune(g);
     return FLASHMEM_OK;
