@@ -21,6 +21,7 @@ typedef struct fm_open_hooks {
     const fm_read_ops *read_ops;        /* backend of the reader */
     bool               buffered;        /* no direct reads */
     double             null_time_scale; /* a launch on the null device takes its planned seconds times this */
+    void             (*edit_plan)(fm_replay *replay); /* after planning: breaks the plan on purpose */
 } fm_open_hooks;
 
 /* An input or output of the model and where its bytes are. */

@@ -37,6 +37,7 @@ static flashmem_status make_plan(flashmem_model *model, flashmem_error *err) {
     uint64_t start = fm_clock_ns();
     FM_TRY(fm_options_plan(model, err));
     FM_TRY(check_gathers(model, err));
+    if (model->hooks.edit_plan) model->hooks.edit_plan(&model->replay);
     const fm_replay *r = &model->replay;
     fm_info(&model->log, "plan",
             "budget %" PRIu64 " bytes, minimum %" PRIu64 "; %u launches, %u objects, slabs up to %" PRIu64

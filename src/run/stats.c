@@ -1,6 +1,5 @@
 /* What a run was like: evaluated after its end from the times of reads and launches, and taught to the profile. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -38,36 +37,6 @@ static uint64_t union_of_reads(const fm_read_record *record) {
         if (c->completed > end) end = c->completed;
     }
     return total;
-}
-
-typedef struct read_edge { uint64_t at, bytes; int change; } read_edge;
-
-static int by_time(const void *a, const void *b) {
-    uint64_t x = ((const read_edge *)a)->at, y = ((const read_edge *)b)->at;
-    return (x > y) - (x < y);
-}
-
-/* What the disk gives: bytes per second while the planned depth (or one less, between a completion and the next
- * submission) was in flight.  0: never for long enough. */
-static double saturated_rate(const flashmem_model *model, const fm_read_record *record) {
-    int        enough = model->replay.read_depth > 1 ? (int)model->replay.read_depth - 1 : 1, in_flight = 0;
-    uint64_t   time = 0, bytes = 0;
-    read_edge *edges = calloc(2 * (size_t)record->count + 1, sizeof *edges);
-    if (!edges) return 0;
-    for (uint32_t i = 0; i < record->count; i++) {
-        edges[2 * i] = (read_edge){ record->chunks[i].submitted, 0, 1 };
-        edges[2 * i + 1] = (read_edge){ record->chunks[i].completed, record->chunks[i].bytes, -1 };
-    }
-    qsort(edges, 2 * (size_t)record->count, sizeof *edges, by_time);
-    for (uint32_t i = 0; i < 2 * record->count; i++) {
-        if (i > 0 && in_flight >= enough) {
-            time += edges[i].at - edges[i - 1].at;
-            bytes += edges[i].bytes;
-        }
-        in_flight += edges[i].change;
-    }
-    free(edges);
-    return time > 2000000 ? (double)bytes / ((double)time * 1e-9) : 0;
 }
 
 /* How long step k waited for its objects, counted from when the device was free for it. */
@@ -178,8 +147,9 @@ void fm_stats_end_run(flashmem_model *model) {
     s->device_ready = since_open(model, ready > model->device_up ? ready : model->device_up);
     s->bytes_read = bytes + x->row_bytes;
     s->read_seconds = (double)union_of_reads(reads) * 1e-9;
-    s->disk_rate = saturated_rate(model, reads);
-    if (s->disk_rate <= 0 && s->read_seconds > 0) s->disk_rate = (double)bytes / s->read_seconds;
+    /* What the disk gives is seen while the planned depth is in flight, if it is for long enough. */
+    if (reads->busy_ns > 2000000) s->disk_rate = (double)reads->busy_bytes / ((double)reads->busy_ns * 1e-9);
+    else if (s->read_seconds > 0) s->disk_rate = (double)bytes / s->read_seconds;
     s->verify_seconds = (double)check * 1e-9;
     s->average_bytes = average_bytes(model, reads);
     s->direct = fm_reader_is_direct(model->reader);

@@ -8,7 +8,7 @@ enum { TAGS = 4096 };
 
 faulty_plan faulty;
 
-static int64_t read_of_tag[TAGS];
+static int64_t read_of_tag[TAGS], large_of_tag[TAGS];
 static fm_read reads_by_tag[TAGS];
 
 void faulty_reset(const fm_read_ops *under) {
@@ -22,6 +22,7 @@ static int faulty_open(void **state, uint32_t most) {
 
 static int faulty_submit(void *state, const fm_read *read) {
     read_of_tag[read->tag] = faulty.reads++;
+    large_of_tag[read->tag] = read->bytes > 32 << 10 ? faulty.large_reads++ : -1;
     reads_by_tag[read->tag] = *read;
     return faulty.under->submit(state, read);
 }
@@ -36,7 +37,8 @@ static int faulty_wait(void *state, fm_read_done *done, uint32_t capacity) {
             memset((char *)read->to + faulty.short_bytes, 0xee, read->bytes - (uint32_t)faulty.short_bytes);
             done[i].result = faulty.short_bytes;
         }
-        if (number == faulty.flip_at) ((char *)reads_by_tag[done[i].tag].to)[done[i].result / 2] ^= 4;
+        if (faulty.flip_at >= 0 && large_of_tag[done[i].tag] == faulty.flip_at)
+            ((char *)reads_by_tag[done[i].tag].to)[done[i].result / 2] ^= 4;
         if (faulty.refuse_direct && reads_by_tag[done[i].tag].fd != faulty.refuse_direct) done[i].result = -EINVAL;
     }
     return count;

@@ -13,10 +13,11 @@ typedef struct faulty_plan {
     int                error;
     int64_t            short_at;   /* this read gives short_bytes only; -1: none */
     int32_t            short_bytes;
-    int64_t            flip_at;    /* one byte of what this read gave is changed; -1: none */
+    int64_t            flip_at;    /* one byte of what this read gave is changed, counting reads above 32 KiB (smaller
+                                      ones may be table rows, whose padding nothing covers); -1: none */
     int                refuse_direct; /* every read through an fd other than this gives -EINVAL; 0: off */
     int                refuse_open;   /* open fails with this errno */
-    int64_t            reads;      /* submitted so far */
+    int64_t            reads, large_reads; /* submitted so far */
 } faulty_plan;
 
 extern faulty_plan       faulty;

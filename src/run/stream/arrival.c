@@ -67,6 +67,16 @@ static void retire(fm_reader *reader) {
     }
 }
 
+/* One less than the depth counts: that is how it is between a completion and the next submission. */
+void fm_reader_count_busy(fm_reader *reader, uint64_t run, uint64_t now, uint64_t bytes) {
+    fm_read_record *record = &reader->records[run & 1];
+    if (reader->chunks_in_flight > 0 && reader->chunks_in_flight + 1 >= reader->config.depth) {
+        record->busy_ns += now - reader->changed;
+        record->busy_bytes += bytes;
+    }
+    reader->changed = now;
+}
+
 void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
     chunk                *c = &reader->ring[tag];
     const fm_read_object *object = &reader->config.objects[c->object];
@@ -79,6 +89,8 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
         fm_reader_submit(reader, to, offset, c->bytes, tag);
         return;
     }
+    c->completed = fm_clock_ns();
+    fm_reader_count_busy(reader, c->run, c->completed, c->bytes);
     reader->chunks_in_flight--;
     if (result < 0)
         fm_fail_errno(&error, -result, "%s: read of %u bytes at offset %" PRIu64 " for %s", reader->config.path, c->bytes,
@@ -90,7 +102,6 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
         return;
     }
     if (!c->direct || (uint32_t)result < c->bytes) fm_reader_drop_cached(reader, offset, c->bytes);
-    c->completed = fm_clock_ns();
     c->done = true;
     retire(reader);
 }
