@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Compares kernel rows with ONNX Runtime, shape by shape, alternating in the same minutes.
 
-    ort_kernels.py build/release/bench/kernels [--rounds 5] [--half] [--model NAME] [--json FILE]
+    ort_kernels.py build/release/bench/kernels [--rounds 5] [--threads N] [--half] [--model NAME] [--json FILE]
 
-Each shape of `kernels --list` becomes a one-node ONNX model (MatMul, or Conv with bias), run with two intra-op threads
-and outputs bound.  A round times ONNX Runtime, then the row; rates are of the fastest repeat of all rounds, and of the
+Each shape of `kernels --list` becomes a one-node ONNX model (MatMul, or Conv with bias), run with N (two)
+intra-op threads and outputs bound; the row gets as many through POCL_MAX_PTHREAD_COUNT.  A round times ONNX Runtime, then the row; rates are of the fastest repeat of all rounds, and of the
 median over rounds of each round's median.  The ratio printed is rate(row) / rate(ONNX Runtime).
 """
-import argparse, json, math, statistics, subprocess, sys, time
+import argparse, json, math, os, statistics, subprocess, sys, time
 
 import numpy as np
 import onnx
@@ -67,11 +67,12 @@ def main():
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--half", action="store_true")
-    parser.add_argument("--model")
+    parser.add_argument("--model", help="comma-separated")
     parser.add_argument("--json")
     options = parser.parse_args()
     listed = subprocess.run([options.kernels, "--list"], check=True, capture_output=True, text=True).stdout
     shapes = [json.loads(line) for line in listed.splitlines()]
+    environment = dict(os.environ, POCL_MAX_PTHREAD_COUNT=str(options.threads))
     rows = []
     print(f"ONNX Runtime {ort.__version__}, {options.threads} threads, {options.rounds} rounds of {options.repeats}")
     print(f"{'shape':34} {'row':18} {'GFLOPS best':>11} {'ORT':>7} {'ratio':>6}   {'median':>7} {'ORT':>7} {'ratio':>6}")
@@ -85,7 +86,7 @@ def main():
             theirs.append(statistics.median(samples))
             fastest = min(fastest, *samples)
             command = [options.kernels, "--shape", shape["shape"], "--repeats", str(options.repeats)] + ["--half"] * options.half
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
             line = next(x for x in map(json.loads, output.splitlines()) if x["shape"] == shape["shape"])
             row = line["row"]
             ours.append(line["us_median"] * 1e-6)

@@ -1,6 +1,8 @@
 /* The product of two activations: its rows and emit function. */
 #include "kernels/matmul_implicit.h"
 
+enum { CPU_COLUMNS = 64 }; /* BLOCK_PANELS * 16 of batch_matmul_cpu.cl */
+
 static bool takes_any(const fm_emit *e, const void *desc) {
     const fm_batch_matmul_desc *d = desc;
     const int64_t              *a = d->a.shape.dims, *b = d->b.shape.dims, *out = d->out.shape.dims;
@@ -18,7 +20,8 @@ static void view_args(fm_emit *e, const fm_view *view) {
     for (int axis = 0; axis < 4; axis++) fm_builder_arg_int(e->builder, view->strides[axis]);
 }
 
-static void emit(fm_emit *e, const fm_batch_matmul_desc *d, uint32_t kernel, const int64_t *global) {
+static void emit(fm_emit *e, const fm_batch_matmul_desc *d, uint32_t kernel, const int64_t *global,
+                 bool local_one) {
     const int64_t *out = d->out.shape.dims;
     double         outputs = (double)fm_shape_count(&d->out.shape), k = (double)d->a.shape.dims[3];
     fm_builder_begin(e->builder, d->name, kernel, FM_COST_BATCH_MATMUL);
@@ -32,6 +35,7 @@ static void emit(fm_emit *e, const fm_batch_matmul_desc *d, uint32_t kernel, con
     fm_builder_arg_int(e->builder, d->a.shape.dims[3]);
     fm_epilogue_args(e, &d->epilogue, d->a.value);
     fm_builder_global(e->builder, global[0], global[1], global[2]);
+    if (local_one) fm_builder_local(e->builder, 1, 1, 1);
     fm_builder_work(e->builder, 2 * k * outputs,
                     4 * (outputs + (double)fm_shape_count(&d->a.shape) + (double)fm_shape_count(&d->b.shape)));
     fm_builder_end(e->builder);
@@ -43,12 +47,25 @@ static flashmem_status emit_reference(fm_emit *e, const void *desc, flashmem_err
     (void)err;
     if (fm_shape_count(&d->out.shape) != 0)
         emit(e, d, fm_epilogue_kernel(e, "batch_matmul.cl", "batch_matmul", &d->epilogue, "", 0),
-             (int64_t[]){ out[3], out[2], out[0] * out[1] });
+             (int64_t[]){ out[3], out[2], out[0] * out[1] }, false);
     return FLASHMEM_OK;
 }
 
 const fm_row fm_row_batch_matmul_reference = { "batch_matmul_reference", FM_FAMILY_BATCH_MATMUL, true, FM_ANY_LAYOUT, 0,
                                                takes_any, emit_reference };
+
+static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *err) {
+    const fm_batch_matmul_desc *d = desc;
+    const int64_t              *out = d->out.shape.dims;
+    (void)err;
+    if (fm_shape_count(&d->out.shape) != 0)
+        emit(e, d, fm_epilogue_kernel(e, "batch_matmul_cpu.cl", "batch_matmul_cpu", &d->epilogue, "", FM_DEVICE_CPU),
+             (int64_t[]){ (out[3] + CPU_COLUMNS - 1) / CPU_COLUMNS, out[0] * out[1], 1 }, true);
+    return FLASHMEM_OK;
+}
+
+const fm_row fm_row_batch_matmul_cpu = { "batch_matmul_cpu", FM_FAMILY_BATCH_MATMUL, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
+                                         takes_any, emit_cpu };
 
 flashmem_status fm_emit_batch_matmul(fm_emit *e, const fm_batch_matmul_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_BATCH_MATMUL, d->name, d, err);

@@ -1,5 +1,6 @@
 set(FM_KERNELS_CL
     src/kernels/math.clh
+    src/kernels/lanes.clh
     src/kernels/views.clh
     src/kernels/elementwise.cl
     src/kernels/norm.cl
@@ -18,7 +19,8 @@ set(FM_KERNELS_CL
     src/kernels/matmul_tile.clh
     src/kernels/matmul_cpu.cl
     src/kernels/conv_group.cl
-    src/kernels/batch_matmul.cl)
+    src/kernels/batch_matmul.cl
+    src/kernels/batch_matmul_cpu.cl)
 set(FM_KERNELS_SOURCES
     src/kernels/embedded.c
     src/kernels/rows.c
