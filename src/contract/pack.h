@@ -43,6 +43,7 @@ typedef struct fm_pack_header {
     uint64_t   tables_checksum;
     uint64_t   header_checksum; /* XXH3-64 of the header with this field 0 */
 } fm_pack_header;
+static_assert(sizeof(fm_pack_header) == 152, "pack record");
 
 /* An open, verified pack.  Tables are loaded to memory; weights are read by whoever needs them. */
 typedef struct fm_pack {

@@ -59,6 +59,7 @@ typedef struct fm_kernel {
     uint32_t entry;   /* string: kernel function */
     uint32_t needs;   /* FM_DEVICE_* bits */
 } fm_kernel;
+static_assert(sizeof(fm_kernel) == 16, "pack record");
 #define FM_DEVICE_CPU (1u << 0)    /* kernels written for CPU devices: big work-items, local size 1 */
 #define FM_DEVICE_IMAGE (1u << 1)  /* image2d reads */
 #define FM_DEVICE_HALF (1u << 2)   /* half arithmetic (cl_khr_fp16) */
@@ -142,7 +143,7 @@ typedef struct fm_weight {
     uint64_t k, n;          /* logical rows (reduction) and columns (outputs); ROWS: n elements per row, k rows */
     uint64_t panels, panel_bytes;
     uint32_t unit_panels;   /* panels of a cut unit: unit_panels * panel_bytes is a multiple of 4096 */
-    uint32_t flags;
+    uint32_t flags;         /* 0 */
     uint64_t file_offset, row_bytes; /* FM_WEIGHT_ROWS: absolute offset of row 0; bytes from row to row */
     uint64_t first_checksum;         /* FM_WEIGHT_ROWS: index of row 0's checksum */
 } fm_weight;

@@ -90,7 +90,7 @@ static flashmem_status verify_rows(const verifier *v, uint32_t index, const fm_w
 static flashmem_status verify_weight(const verifier *v, uint32_t index) {
     const fm_weight *w = &v->weights[index];
     if (!string_or_none(v, w->name)) return BAD("weight %u: name outside the strings", index);
-    if (w->kind > FM_WEIGHT_ROWS || w->format > FM_WEIGHT_RAW || w->bytes == 0 || w->bytes > INT64_MAX)
+    if (w->kind > FM_WEIGHT_ROWS || w->format > FM_WEIGHT_RAW || w->flags || w->bytes == 0 || w->bytes > INT64_MAX)
         return BAD("weight %u: kind %u, format %u, %" PRIu64 " bytes", index, w->kind, w->format, w->bytes);
     if (w->kind == FM_WEIGHT_ROWS) return verify_rows(v, index, w);
     if (w->object >= v->object_count) return BAD("weight %u: object %u of %u", index, w->object, v->object_count);

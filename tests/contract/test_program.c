@@ -25,6 +25,7 @@ DAMAGE(string_end, s->builder.strings[s->builder.string_bytes - 1] = 'x')
 DAMAGE(weight_name, s->weights[1].name = 1 << 20)
 DAMAGE(weight_kind, s->weights[1].kind = 3)
 DAMAGE(weight_format, s->weights[1].format = 3)
+DAMAGE(weight_flags, s->weights[1].flags = 1)
 DAMAGE(weight_empty, s->weights[3].bytes = 0)
 DAMAGE(weight_object, s->weights[3].object = 2)
 DAMAGE(weight_outside, s->weights[3].object_offset = s->objects[1].bytes)
@@ -136,6 +137,7 @@ static const damage damages[] = {
     ROW(weight_name, "weight 1: name"),
     ROW(weight_kind, "weight 1: kind"),
     ROW(weight_format, "weight 1: kind"),
+    ROW(weight_flags, "weight 1: kind"),
     ROW(weight_empty, "weight 3: kind"),
     ROW(weight_object, "weight 3: object 2 of 2"),
     ROW(weight_outside, "exceed object"),
