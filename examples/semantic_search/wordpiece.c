@@ -87,7 +87,10 @@ static bool is_ideograph(utf8proc_int32_t c) {
            (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
-static bool is_space(utf8proc_int32_t c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || utf8proc_category(c) == UTF8PROC_CATEGORY_ZS; }
+static bool is_space(utf8proc_int32_t c) {
+    utf8proc_category_t k = utf8proc_category(c);
+    return c == '\t' || c == '\n' || c == '\r' || (k >= UTF8PROC_CATEGORY_ZS && k <= UTF8PROC_CATEGORY_ZP);
+}
 
 static bool is_dropped(utf8proc_int32_t c) {
     utf8proc_category_t k = utf8proc_category(c);
