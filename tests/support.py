@@ -56,7 +56,7 @@ class Program:
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", **popen)
 
     def __call__(self, *args, env=None, timeout=120, **popen):
-        """Runs to the end.  A signal or a hang is a failure whatever the test expects."""
+        """Runs to the end.  A signal, a hang or a sanitizer's report is a failure whatever the test expects."""
         child = self.start(*args, env=env, **popen)
         try:
             out, err = child.communicate(timeout=timeout)
@@ -66,6 +66,7 @@ class Program:
             raise AssertionError(f"flashmem {' '.join(map(str, args))}: no end within {timeout} s\n{out}\n{err}") from None
         result = Result(child.returncode, out, err)
         assert result.code in (0, 1, 2), f"flashmem {' '.join(map(str, args))}: {died(result.code)}\n{result}"
+        assert "runtime error: " not in err and "Sanitizer" not in err, str(result)  # of a sanitized build
         return result
 
     def ok(self, *args, **options):
