@@ -34,6 +34,15 @@ static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *er
 const fm_row fm_row_conv_cpu = { "conv_cpu", FM_FAMILY_CONV, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), FM_DEVICE_CPU,
                                  takes_cpu, emit_cpu };
 
+static flashmem_status emit_texture(fm_emit *e, const void *desc, flashmem_error *err) {
+    fm_implicit i;
+    fm_implicit_of_conv(&i, desc);
+    return fm_implicit_emit_texture(e, &i, err);
+}
+
+const fm_row fm_row_conv_texture = { "conv_texture", FM_FAMILY_CONV, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
+                                     FM_DEVICE_IMAGE, takes_panels, emit_texture };
+
 flashmem_status fm_emit_conv(fm_emit *e, const fm_conv_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_CONV, d->name, d, err);
 }

@@ -16,10 +16,10 @@ static bool takes_group(const fm_emit *e, const void *desc) {
     return is_dense(e, i.weight, (int64_t)i.kernel[0] * i.kernel[1] * (in / group) * out);
 }
 
-static void emit(fm_emit *e, const fm_implicit *i, const char *entry) {
-    int64_t rows = i->out.shape.dims[0] * i->out.shape.dims[1] * i->out.shape.dims[2];
-    fm_builder_begin(e->builder, i->name, fm_epilogue_kernel(e, "conv_group.cl", entry, &i->epilogue, "", 0),
-                     FM_COST_CONV);
+/* columns, rows: work-items. */
+static void emit(fm_emit *e, const fm_implicit *i, const char *source, const char *entry, uint32_t needs, int64_t columns,
+                 int64_t rows) {
+    fm_builder_begin(e->builder, i->name, fm_epilogue_kernel(e, source, entry, &i->epilogue, "", needs), FM_COST_CONV);
     fm_builder_read(e->builder, i->x.value);
     fm_builder_read(e->builder, i->weight);
     fm_builder_write(e->builder, i->out.value);
@@ -27,21 +27,47 @@ static void emit(fm_emit *e, const fm_implicit *i, const char *entry) {
     fm_builder_arg_int(e->builder, i->x.shape.dims[3] / i->group);
     fm_builder_arg_int(e->builder, i->out.shape.dims[3] / i->group);
     fm_epilogue_args(e, &i->epilogue, i->x.value);
-    fm_builder_global(e->builder, i->out.shape.dims[3], rows, 1);
+    fm_builder_global(e->builder, columns, rows, 1);
+    if (needs & FM_DEVICE_CPU) fm_builder_local(e->builder, 1, 1, 1);
     fm_implicit_work(e, i);
     fm_builder_end(e->builder);
+}
+
+static void emit_each_output(fm_emit *e, const fm_implicit *i, const char *entry) {
+    const int64_t *out = i->out.shape.dims;
+    if (fm_shape_count(&i->out.shape) != 0)
+        emit(e, i, "conv_group.cl", entry, 0, out[3], out[0] * out[1] * out[2]);
 }
 
 static flashmem_status emit_group(fm_emit *e, const void *desc, flashmem_error *err) {
     fm_implicit i;
     (void)err;
     fm_implicit_of_conv(&i, desc);
-    if (fm_shape_count(&i.out.shape) != 0) emit(e, &i, "conv_group");
+    emit_each_output(e, &i, "conv_group");
     return FLASHMEM_OK;
 }
 
 const fm_row fm_row_conv_group_reference = { "conv_group_reference", FM_FAMILY_CONV, true, FM_ANY_LAYOUT, 0, takes_group,
                                              emit_group };
+
+static bool takes_depthwise(const fm_emit *e, const void *desc) {
+    fm_implicit i;
+    fm_implicit_of_conv(&i, desc);
+    return takes_group(e, desc) && i.group == i.x.shape.dims[3] && i.group == i.out.shape.dims[3] && i.x.strides[3] == 1;
+}
+
+static flashmem_status emit_depthwise(fm_emit *e, const void *desc, flashmem_error *err) {
+    fm_implicit i;
+    (void)err;
+    fm_implicit_of_conv(&i, desc);
+    if (fm_shape_count(&i.out.shape) != 0)
+        emit(e, &i, "conv_depthwise.cl", "conv_depthwise", FM_DEVICE_CPU, (i.out.shape.dims[3] + 15) / 16,
+             i.out.shape.dims[0] * i.out.shape.dims[1]);
+    return FLASHMEM_OK;
+}
+
+const fm_row fm_row_conv_depthwise = { "conv_depthwise", FM_FAMILY_CONV, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
+                                       takes_depthwise, emit_depthwise };
 
 static void implicit_of_transpose(fm_implicit *i, const fm_conv_transpose_desc *d) {
     fm_conv_desc conv = { .name = d->name, .x = d->x, .out = d->out, .weight = d->weight, .group = d->group,
@@ -63,7 +89,7 @@ static flashmem_status emit_transpose(fm_emit *e, const void *desc, flashmem_err
     fm_implicit i;
     (void)err;
     implicit_of_transpose(&i, desc);
-    if (fm_shape_count(&i.out.shape) != 0) emit(e, &i, "conv_transpose");
+    emit_each_output(e, &i, "conv_transpose");
     return FLASHMEM_OK;
 }
 

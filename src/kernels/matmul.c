@@ -35,6 +35,15 @@ static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *er
 const fm_row fm_row_matmul_cpu = { "matmul_cpu", FM_FAMILY_MATMUL, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), FM_DEVICE_CPU,
                                  takes_cpu, emit_cpu };
 
+static flashmem_status emit_texture(fm_emit *e, const void *desc, flashmem_error *err) {
+    fm_implicit i;
+    fm_implicit_of_matmul(&i, desc);
+    return fm_implicit_emit_texture(e, &i, err);
+}
+
+const fm_row fm_row_matmul_texture = { "matmul_texture", FM_FAMILY_MATMUL, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
+                                     FM_DEVICE_IMAGE, takes_panels, emit_texture };
+
 flashmem_status fm_emit_matmul(fm_emit *e, const fm_matmul_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_MATMUL, d->name, d, err);
 }

@@ -43,6 +43,8 @@ uint32_t fm_epilogue_kernel(fm_emit *e, const char *source, const char *entry, c
                             const char *extra, uint32_t needs);
 
 flashmem_status fm_implicit_emit_reference(fm_emit *e, const fm_implicit *i, flashmem_error *err);
+/* The texture row: valid wherever the reference is. */
+flashmem_status fm_implicit_emit_texture(fm_emit *e, const fm_implicit *i, flashmem_error *err);
 /* The CPU row: channels of x contiguous, else a step before copies them so. */
 bool            fm_implicit_takes_cpu(const fm_emit *e, const fm_implicit *i);
 flashmem_status fm_implicit_emit_cpu(fm_emit *e, const fm_implicit *i, flashmem_error *err);

@@ -18,7 +18,9 @@ set(FM_KERNELS_CL
     src/kernels/matmul_reference.cl
     src/kernels/matmul_tile.clh
     src/kernels/matmul_cpu.cl
+    src/kernels/matmul_texture.cl
     src/kernels/conv_group.cl
+    src/kernels/conv_depthwise.cl
     src/kernels/batch_matmul.cl
     src/kernels/batch_matmul_cpu.cl)
 set(FM_KERNELS_SOURCES
@@ -39,6 +41,7 @@ set(FM_KERNELS_SOURCES
     src/kernels/matmul.c
     src/kernels/matmul_implicit.c
     src/kernels/matmul_cpu.c
+    src/kernels/matmul_texture.c
     src/kernels/conv.c
     src/kernels/conv_group.c
     src/kernels/batch_matmul.c)
