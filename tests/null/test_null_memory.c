@@ -44,6 +44,7 @@ static void run_counted(const fm_synthetic *what, flashmem_budget_kind kind, dou
     o.serial = serial;
     if (flashmem_model_open(path, &o, &model, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
     fm_synthetic_bind(model, &inputs, 3);
+    while (strcmp(fm_reader_backend(model->reader), "none") == 0) usleep(1000); /* its thread makes its ring */
     atomic_store(&counted, 0);
     for (int run = 0; run < 4; run++) {
         atomic_store(&counting, 1);
