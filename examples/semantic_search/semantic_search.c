@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "flashmem/compile.h"
 #include "flashmem/run.h"
@@ -37,6 +38,17 @@ static void log_line(void *user, flashmem_log_level level, const char *category,
     if (level <= FLASHMEM_LOG_WARN) fprintf(stderr, "%s: %s\n", category, message);
 }
 
+/* A bar for a person at a terminal; nothing elsewhere. */
+static int show_progress(void *user, const char *stage, uint64_t done, uint64_t total) {
+    static const char full[] = "##############################";
+    static int        shown = -1;
+    int               part = total ? (int)(30 * done / total) : 30;
+    (void)user;
+    if (part != shown && isatty(2)) fprintf(stderr, "\r%-10s [%.*s%*s]%s", stage, part, full, 30 - part, "", part < 30 ? "" : "\r\033[K");
+    shown = part;
+    return 0;
+}
+
 /* Compiles when the pack is missing or older than the model. */
 static int make_pack(const search *s, flashmem_error *error) {
     struct stat model, pack;
@@ -48,6 +60,7 @@ static int make_pack(const search *s, flashmem_error *error) {
     options.shapes      = shapes;
     options.shape_count = 2;
     options.log         = log_line;
+    options.progress    = show_progress;
     return flashmem_device_layout(NULL, NULL, &options.layout, error) || flashmem_compile(s->model, s->pack, &options, NULL, error) ? fail(error) : 0;
 }
 
@@ -61,6 +74,7 @@ static int open_embedder(embedder *e, const search *s, flashmem_error *error) {
     options.budget_kind  = FLASHMEM_BUDGET_PERCENT;
     options.budget_value = s->budget_percent;
     options.log          = log_line;
+    options.progress     = show_progress;
     if (flashmem_model_open(s->pack, &options, &e->model, error)) return fail(error);
     for (uint32_t i = 0; i < flashmem_model_input_count(e->model); i++) {
         flashmem_tensor_info info;
