@@ -32,7 +32,7 @@ typedef struct bench {
 
 static double value_at(const json_t *report, const char *object, const char *field) {
     const json_t *in = object ? json_object_get(report, object) : report, *value = json_object_get(in, field);
-    return json_is_number(value) ? json_number_value(value) : json_is_true(value) ? 1 : NAN;
+    return json_is_number(value) ? json_number_value(value) : json_is_boolean(value) ? json_is_true(value) : NAN;
 }
 
 static int note_file(void *user, const char *path) {
@@ -97,17 +97,8 @@ static double integrated_of(const bench_child *child) {
     return (value_at(child->report, "clock", "outputs_ready_ns") - child->spawn_ns) * 1e-6;
 }
 
-static bool overlapped_sample(bench *b) {
-    bench_child child;
-    if (!measure_once(b, NULL, NULL, &child)) return false;
-    const json_t *r = child.report;
-    bench_add(&b->integrated, integrated_of(&child));
-    bench_add(&b->memory, (double)child.peak_bytes);
-    bench_add(&b->cache_left, (double)bench_resident(b->pack.path));
-    bench_add(&b->average, value_at(r, "memory", "average_bytes"));
-    bench_add(&b->stall, value_at(r, "stall_ms", "total"));
-    bench_add(&b->verify, value_at(r, "io", "verify_ms"));
-    bench_add(&b->startup, value_at(r, "latency_ms", "startup"));
+/* What is the same in every run. */
+static void take_figures(bench *b, const json_t *r) {
     b->budget  = value_at(r, "memory", "budget_bytes");
     b->planned = value_at(r, "memory", "planned_peak_bytes");
     b->minimum = value_at(r, "memory", "minimum_budget_bytes");
@@ -120,6 +111,20 @@ static bool overlapped_sample(bench *b) {
     b->weights    = value_at(r, NULL, "weights_bytes");
     b->steps      = value_at(r, NULL, "steps");
     snprintf(b->device, sizeof b->device, "%s", json_string_value(json_object_get(r, "device")));
+}
+
+static bool overlapped_sample(bench *b) {
+    bench_child child;
+    if (!measure_once(b, NULL, NULL, &child)) return false;
+    const json_t *r = child.report;
+    bench_add(&b->integrated, integrated_of(&child));
+    bench_add(&b->memory, (double)child.peak_bytes);
+    bench_add(&b->cache_left, (double)bench_resident(b->pack.path));
+    bench_add(&b->average, value_at(r, "memory", "average_bytes"));
+    bench_add(&b->stall, value_at(r, "stall_ms", "total"));
+    bench_add(&b->verify, value_at(r, "io", "verify_ms"));
+    bench_add(&b->startup, value_at(r, "latency_ms", "startup"));
+    take_figures(b, r);
     json_decref(child.report);
     return true;
 }
@@ -203,6 +208,7 @@ static bool warm_samples(bench *b) {
     if (!measure_once(b, extra, NULL, &child)) return false;
     const json_t *all = json_object_get(json_object_get(child.report, "latency_ms"), "runs");
     for (size_t i = 1; i < json_array_size(all); i++) bench_add(&b->warm, json_number_value(json_array_get(all, i)));
+    if (!b->integrated.count) take_figures(b, child.report);
     json_decref(child.report);
     return peer_sample(b, true);
 }
@@ -362,6 +368,7 @@ int cmd_bench(const cli_options *options) {
     b.options = options;
     flashmem_run_options check;
     if (!cli_run_options(options, &check)) return 2;
+    if (!options->cold && options->warm < 1) return cli_usage("--cold 0 without --warm measures nothing"), 2;
     cli_catch_interrupt(cli_pack_interrupt);
     cli_arrays arrays = {0};
     flashmem_error error = {0};

@@ -86,3 +86,14 @@ def test_bench__onnx_runtime_beside_it(flashmem, small_model, tmp_path):
 def test_bench__inputs_that_do_not_fit(flashmem, small_model, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((3, 256), np.float32))
     flashmem.fails("bench", small_model, "--cold", 1, "--input", tmp_path / "x.npy", says=["input 'x' has shape 3x256", "ended with code 1"])
+
+
+def test_bench__only_warm(flashmem, small_model, tmp_path):
+    done = flashmem.ok("bench", small_model, "--cold", 0, "--warm", 2, "--json", tmp_path / "b.json")
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert report["warm_ms"]["samples"] == 2 and report["integrated_ms"] is None and report["hidden"] is None
+    assert report["budget_bytes"] > 0 and report["device"] and "integrated latency" not in done.out
+
+
+def test_bench__nothing_to_measure(flashmem, small_model):
+    flashmem.fails("bench", small_model, "--cold", 0, code=2, says="--cold 0 without --warm measures nothing")

@@ -195,3 +195,16 @@ def test_compile__model_that_changes_meanwhile(fresh, tmp_path):
         return
     assert child.returncode == 1 and "it or its external data changed while it was compiled" in err
     assert not (tmp_path / "p.flm").exists() and not (tmp_path / "p.files").exists()
+
+
+def test_cache__many_at_once(fresh, model, tmp_path):
+    """Runs that start together with empty caches: each compiles or waits for nobody, all are right, nothing is left over."""
+    children = [fresh.start("run", model, "--random-inputs", 1, "--output-dir", tmp_path / str(i)) for i in range(4)]
+    for child in children:
+        _, err = child.communicate(timeout=120)
+        assert child.returncode == 0, err
+    want = support.reference(model, support.load_folder(tmp_path / "0" / "inputs"))
+    for i in range(4):
+        support.assert_close(support.load_folder(tmp_path / str(i)), want)
+    assert not [p for p in (tmp_path / "cache").rglob("*") if "tmp" in p.name]
+    assert run(fresh, model) == ("HIT", "")
