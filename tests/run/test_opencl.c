@@ -1,6 +1,7 @@
 /* A small network on the OpenCL device at hand, with kernels of its own: both memory paths, threads, the program cache
  * on a real driver, and errors.  Skipped, with the reason, where there is no OpenCL. */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,9 +50,12 @@ static bool          have_opencl;
 static char          why_not[1024];
 
 static void log_line(void *user, flashmem_log_level level, const char *category, const char *message) {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* any thread of the library logs */
     (void)user, (void)level;
+    pthread_mutex_lock(&mutex);
     size_t used = strlen(lines);
     snprintf(lines + used, sizeof lines - used, "%s: %s\n", category, message);
+    pthread_mutex_unlock(&mutex);
     if (getenv("FM_TEST_LOG")) fprintf(stderr, "%s: %s\n", category, message);
 }
 
@@ -373,6 +377,30 @@ static void test_opencl__source_that_does_not_build(void **state) {
     save_text("shared.clh", "#define SCALE 0.5f\n");
 }
 
+/* Kernels that changed since the pack was made are noticed before they are launched. */
+static void test_opencl__pack_for_other_kernels(void **state) {
+    (void)state;
+    flashmem_run_options o = options_for(FLASHMEM_BUDGET_OFF, 0);
+    flashmem_error       err = { 0 };
+    flashmem_model      *model;
+    char                 changed[4096];
+    need_opencl();
+    write_pack(false, "");
+    snprintf(changed, sizeof changed, "%s", source);
+    char *at = strstr(changed, ", int k)");
+    memmove(at, at + 7, strlen(at + 7) + 1);
+    save_text("test.cl", changed);
+    save_text("shared.clh", "#define SCALE 0.5f\n#define k 512\n");
+    assert_int_equal(flashmem_model_open(pack_path, &o, &model, &err), FLASHMEM_OK);
+    assert_int_equal(flashmem_model_bind_input(model, 0, x, sizeof x, &err), FLASHMEM_OK);
+    assert_int_equal(flashmem_model_bind_input(model, 1, ids, sizeof ids, &err), FLASHMEM_OK);
+    assert_int_equal(flashmem_model_run(model, &err), FLASHMEM_BAD_PACK);
+    if (!strstr(err.message, "kernel 'dense' of 'test.cl' takes 6 arguments, the pack gives 7")) fail_msg("%s", err.message);
+    flashmem_model_close(model);
+    save_text("test.cl", source);
+    save_text("shared.clh", "#define SCALE 0.5f\n");
+}
+
 static void test_opencl__two_models_of_one_device(void **state) {
     (void)state;
     flashmem_run_options o = options_for(FLASHMEM_BUDGET_PERCENT, 40);
@@ -402,6 +430,7 @@ int main(void) {
         cmocka_unit_test(test_opencl__programs_are_cached_and_rebuilt),
         cmocka_unit_test(test_opencl__errors_state_facts),
         cmocka_unit_test(test_opencl__source_that_does_not_build),
+        cmocka_unit_test(test_opencl__pack_for_other_kernels),
         cmocka_unit_test(test_opencl__two_models_of_one_device),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -22,7 +22,7 @@ typedef struct device_program {
 } device_program;
 
 typedef struct device_kernel {
-    uint32_t  program;
+    uint32_t  program, arg_count; /* arguments that launches give it */
     cl_kernel kernel;
     bool      ready;
 } device_kernel;
@@ -146,7 +146,14 @@ static flashmem_status obtain_kernel(fm_cl_programs *p, uint32_t index, flashmem
     cl_int         code = CL_SUCCESS;
     FM_TRY(obtain_program(p, &p->programs[kernel->program], err));
     kernel->kernel = p->device->cl->clCreateKernel(p->programs[kernel->program].program, entry, &code);
-    return code == CL_SUCCESS ? FLASHMEM_OK : fm_cl_fail(err, code, "clCreateKernel", entry);
+    if (code != CL_SUCCESS) return fm_cl_fail(err, code, "clCreateKernel", entry);
+    /* A pack made for other kernel sources must not be launched with these. */
+    cl_uint takes = kernel->arg_count;
+    p->device->cl->clGetKernelInfo(kernel->kernel, CL_KERNEL_NUM_ARGS, sizeof takes, &takes, NULL);
+    if (takes == kernel->arg_count) return FLASHMEM_OK;
+    return fm_fail(err, FLASHMEM_BAD_PACK, "%s: kernel '%s' of '%s' takes %u arguments, the pack gives %u: it was compiled by "
+                   "another version; compile the model again", p->setup->pack->path, entry,
+                   text_of(p, p->programs[kernel->program].source), (unsigned)takes, kernel->arg_count);
 }
 
 /* --- saving ------------------------------------------------------------------------------------------------------- */
@@ -253,6 +260,7 @@ static void order_kernels(fm_cl_programs *p, const fm_launch *launches) {
         const char *entry = text_of(p, program->kernels[kernel].entry);
         if (p->kernels[kernel].program == UINT32_MAX) {
             p->kernels[kernel].program = program_of(p, &program->kernels[kernel]);
+            p->kernels[kernel].arg_count = launches[k].count;
             p->order[p->order_count++] = kernel;
         }
         fm_launch_shapes_add(&p->programs[p->kernels[kernel].program].wanted, launch_shape(entry, &launches[k]));
