@@ -17,7 +17,8 @@
     X(clReleaseDevice) X(clCreateContext) X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue)    \
     X(clCreateBuffer) X(clCreateSubBuffer) X(clCreateImage) X(clReleaseMemObject) X(clCreateProgramWithSource)    \
     X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)                   \
-    X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clSetKernelArg) X(clEnqueueNDRangeKernel)          \
+    X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clGetKernelInfo) X(clSetKernelArg)                 \
+    X(clEnqueueNDRangeKernel)                                                                                     \
     X(clEnqueueCopyBuffer) X(clEnqueueFillBuffer) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer)                  \
     X(clEnqueueCopyBufferToImage) X(clEnqueueWriteImage) X(clSetEventCallback) X(clGetEventProfilingInfo)         \
     X(clReleaseEvent) X(clFlush) X(clFinish)
