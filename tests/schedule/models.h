@@ -248,6 +248,7 @@ static inline void model_random(model *m) {
         } else {
             uint32_t w = model_below(3) ? FM_NONE
                                         : model_dense(m, 4 * (1 + model_below(model_below(4) ? 5000 : 1000000)));
+            if (shares && model_below(6) == 0) w = shared[model_below(shares)]; /* read whole: cannot be cut */
             uint32_t scratch = model_below(4)
                                    ? FM_NONE
                                    : model_value(m, FM_VALUE_SCRATCH, 1 + (int64_t)model_below(300000), NULL);

@@ -133,8 +133,9 @@ static bool read_too_soon(context *c) {
     for (uint32_t o = 0; o < r->object_count; o++) {
         fm_replay_object *x = &r->objects[o];
         if (x->resident || x->wrap || x->after < 0) continue;
-        bool first = o == 0 || r->objects[o - 1].after < x->after || r->objects[o - 1].resident ||
-                     r->objects[o - 1].wrap;
+        bool first = true; /* of the reads that wait for its step */
+        for (uint32_t p = 0; p < o; p++)
+            first = first && (r->objects[p].resident || r->objects[p].wrap || r->objects[p].after < x->after);
         for (uint32_t p = 0; p < o && first; p++)
             if (!r->objects[p].resident && !r->objects[p].images && (int32_t)r->objects[p].last == x->after &&
                 r->objects[p].region == x->region && r->objects[p].place < x->place + x->bytes &&
