@@ -181,14 +181,27 @@ static flashmem_status infer_dropout(fm_graph *g, fm_node *node, flashmem_error 
 }
 
 /* The mask of inference keeps everything; the ratio does not matter. */
-static flashmem_status fold_dropout(fm_graph *g, fm_node *node, flashmem_error *err) {
+static const fm_recipe *dropout_mask(fm_graph *g, const fm_shape *shape) {
     static const uint8_t  one = 1;
     static const fm_shape scalar = { 0 };
-    fm_tensor            *mask = node->output_count > 1 ? node->outputs[1] : NULL;
+    return fm_recipe_broadcast(g->arena, fm_recipe_memory(g->arena, FLASHMEM_BOOL, &scalar, &one), shape);
+}
+
+static flashmem_status fold_dropout(fm_graph *g, fm_node *node, flashmem_error *err) {
+    fm_tensor *mask = node->output_count > 1 ? node->outputs[1] : NULL;
     if (node->outputs[0] && node->inputs[0]->constant) node->outputs[0]->constant = node->inputs[0]->constant;
+    return mask ? fm_fold_recipe(g, mask, dropout_mask(g, &mask->shape), err) : FLASHMEM_OK;
+}
+
+static flashmem_status lower_dropout(fm_lower *l, fm_node *node, flashmem_error *err) {
+    fm_tensor *mask = node->output_count > 1 ? node->outputs[1] : NULL;
+    fm_view    view;
+    if (node->outputs[0]) FM_TRY(lower_identity(l, node, err));
     if (!mask) return FLASHMEM_OK;
-    const fm_recipe *leaf = fm_recipe_memory(g->arena, FLASHMEM_BOOL, &scalar, &one);
-    return fm_fold_recipe(g, mask, fm_recipe_broadcast(g->arena, leaf, &mask->shape), err);
+    fm_tensor *kept = fm_graph_constant(l->graph, NULL, dropout_mask(l->graph, &mask->shape));
+    FM_TRY(fm_lower_view(l, kept, &view, err));
+    fm_lower_alias(l, mask, &view);
+    return FLASHMEM_OK;
 }
 
 /* --- Transpose ---------------------------------------------------------------------------------------------------- */
@@ -280,5 +293,6 @@ VIEW(Unsqueeze, 1, 1, 2, infer_unsqueeze, fm_view_fold_reshape, fm_view_lower_re
 VIEW(Transpose, 1, 1, 1, infer_transpose, fold_transpose, lower_transpose)
 VIEW(Expand, 8, 2, 2, infer_expand, fold_expand, lower_expand)
 VIEW(Identity, 1, 1, 1, fm_infer_same, fold_identity, lower_identity)
-const fm_op fm_op_Dropout = { "Dropout",     "", 7, 1, 3, 1, 2, FM_OP_VIEW, infer_dropout, fold_dropout, true,
-                              lower_identity };
+const fm_op fm_op_Dropout = {
+    "Dropout", "", 7, 1, 3, 1, 2, FM_OP_VIEW, infer_dropout, fold_dropout, true, lower_dropout
+};
