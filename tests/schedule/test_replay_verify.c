@@ -151,7 +151,8 @@ static bool pool_shared(context *c) {
     fm_replay *r = &c->r;
     for (uint32_t o = 0; o < r->object_count; o++) {
         const fm_replay_object *object = &r->objects[o];
-        if (!object->images || object->weight == FM_NONE) continue;
+        if (!object->images || object->weight == FM_NONE || r->steps[object->last].image != object->first_image)
+            continue;
         const fm_replay_image      *kept = &r->images[object->first_image];
         const fm_replay_pool_image *pool = &r->pool[kept->image];
         for (uint32_t i = 0; i < r->image_count; i++) {
