@@ -18,11 +18,13 @@ static int print_file(void *user, const char *path) {
     return fprintf(user, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino, path) < 0;
 }
 
-/* The files a compiled pack depends on, one line each: "size mtime_ns inode path", as they are before compilation. */
+/* The files a compiled pack depends on, one line each: "size mtime_ns inode path", as they are before compilation.
+ * This program is one: another build of it may have other kernels. */
 static int write_manifest(const char *model, const char *temporary, flashmem_error *error) {
     FILE *file = fopen(temporary, "w");
     if (!file) return cli_usage("%s: %s", temporary, strerror(errno)), 1;
     flashmem_status status = flashmem_model_files(model, print_file, file, error);
+    if (!status) print_file(file, "/proc/self/exe");
     if (fclose(file) == 0 && !status) return 0;
     int why = errno;
     unlink(temporary);

@@ -59,7 +59,7 @@ const char *cli_manifest_stale(const char *path) {
         *end = 0;
         bool there = stat_line(name, now, sizeof now);
         *end = '\n';
-        why = "the model or its external data changed";
+        why = "the model, its external data or this program changed";
         if (!there || strcmp(line, now)) break;
         why = NULL;
     }

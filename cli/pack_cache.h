@@ -16,8 +16,8 @@ typedef struct cli_pack {
 } cli_pack;
 
 /* shapes: the --shape texts to compile for (those of the options, and those that --input arrays imply).  Returns 0, or
- * an exit code with the message printed.  Key: path, options, version; and size, mtime and inode of the model and
- * its external files must be as they were; never a hash of the content.  The log says HIT or MISS and why. */
+ * an exit code with the message printed.  Key: path, options, version; and size, mtime and inode of the model, its
+ * external files and this program must be as they were; never a hash of the content.  The log says HIT or MISS and why. */
 int  cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *shapes);
 void cli_pack_release(cli_pack *pack);
 /* After an error: a pack of the cache that is damaged goes, so that the next run compiles again; says so. */

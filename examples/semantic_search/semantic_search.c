@@ -49,11 +49,12 @@ static int show_progress(void *user, const char *stage, uint64_t done, uint64_t 
     return 0;
 }
 
-/* Compiles when the pack is missing or older than the model. */
+/* Compiles when the pack is missing or older than the model or this program. */
 static int make_pack(const search *s, flashmem_error *error) {
-    struct stat model, pack;
+    struct stat model, pack, program = {0};
     if (stat(s->model, &model)) return fprintf(stderr, "semantic_search: %s: not there\n", s->model), 1;
-    if (!stat(s->pack, &pack) && pack.st_mtime > model.st_mtime) return 0;
+    stat("/proc/self/exe", &program);
+    if (!stat(s->pack, &pack) && pack.st_mtime > model.st_mtime && pack.st_mtime > program.st_mtime) return 0;
     const flashmem_shape shapes[] = {{"batch", 0, {BATCH}}, {"sequence", 0, {SEQUENCE}}};
     flashmem_compile_options options;
     flashmem_compile_options_init(&options);

@@ -75,9 +75,18 @@ def rewrite(path):
 def test_cache__changed_files_are_compiled_again(fresh, model, tmp_path, change, which):
     run(fresh, model)
     change(tmp_path / which)
-    assert run(fresh, model) == ("MISS", "the model or its external data changed")
+    assert run(fresh, model) == ("MISS", "the model, its external data or this program changed")
     assert run(fresh, model) == ("HIT", "")
     assert len(packs(tmp_path / "cache")) == 1
+
+
+def test_cache__another_build_compiles_again(fresh, model, tmp_path):
+    """Its kernels may be others than those that the pack was made for."""
+    run(fresh, model)
+    shutil.copy(fresh.path, tmp_path / "flashmem")
+    other = support.Program(tmp_path / "cache", tmp_path / "flashmem")
+    assert run(other, model) == ("MISS", "the model, its external data or this program changed")
+    assert run(other, model) == ("HIT", "")
 
 
 def test_cache__new_weights_count(fresh, model, tmp_path):
@@ -104,7 +113,7 @@ def test_cache__removed_pack(fresh, model, tmp_path):
 
 
 @pytest.mark.parametrize("text, why", [("", "its file list is empty"), ("nonsense\n", "its file list is unreadable"),
-                                       ("1 2 3 /x", "its file list is unreadable"), ("1 2 3 /none\n", "the model or its external data changed")])
+                                       ("1 2 3 /x", "its file list is unreadable"), ("1 2 3 /none\n", "the model, its external data or this program changed")])
 def test_cache__damaged_file_list(fresh, model, tmp_path, text, why):
     run(fresh, model)
     for manifest in (tmp_path / "cache" / "packs").glob("*.files"):
