@@ -1,7 +1,8 @@
 /* Fused attention. */
 #include "kernels/view_args.h"
 
-enum { MOST_CHANNELS = 256, QUERIES = 32 }; /* attention_cpu.cl */
+enum { MOST_CHANNELS = 256, QUERIES = 32, MOST_GROUPS = 8 }; /* attention_cpu.cl */
+enum { FEWEST_ITEMS = 24, CACHED_ELEMENTS = 32768 };
 
 static flashmem_status check(const fm_subject *s, const fm_attention_desc *d) {
     FM_TRY(fm_check_operand(s, "q", &d->q, FM_DTYPES_REAL, 4));
@@ -75,14 +76,27 @@ static bool takes_cpu(const fm_emit *e, const void *desc) {
     return d->q.shape.dims[3] <= MOST_CHANNELS && d->v.shape.dims[3] <= MOST_CHANNELS;
 }
 
+/* Groups of queries that an item computes: one while a head's k and v stay in the cache anyway, else as many as its
+ * arrays hold and leave items enough to share out. */
+static int64_t cpu_groups(const fm_attention_desc *d) {
+    const int64_t *q = d->q.shape.dims;
+    int64_t        channels = ((q[3] > d->v.shape.dims[3] ? q[3] : d->v.shape.dims[3]) + 7) / 8 * 8;
+    int64_t        groups = MOST_CHANNELS / channels, all = (q[2] + QUERIES - 1) / QUERIES;
+    if (d->k.shape.dims[2] * channels < CACHED_ELEMENTS) return 1;
+    if (groups > MOST_GROUPS) groups = MOST_GROUPS;
+    while (groups > 1 && q[0] * q[1] * ((all + groups - 1) / groups) < FEWEST_ITEMS) groups--;
+    return groups;
+}
+
 static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *err) {
     const fm_attention_desc *d = desc;
-    const int64_t           *out = d->out.shape.dims;
+    const int64_t           *out = d->out.shape.dims, groups = cpu_groups(d);
     (void)err;
     fm_builder_begin(e->builder, d->name, fm_builder_kernel(e->builder, "attention_cpu.cl", "", "attention_cpu", 0),
                      FM_COST_ATTENTION);
     emit_args(e, d);
-    fm_args_items(e, (out[2] + QUERIES - 1) / QUERIES, out[1], out[0]);
+    fm_builder_arg_int(e->builder, groups);
+    fm_args_items(e, (out[2] + QUERIES * groups - 1) / (QUERIES * groups), out[1], out[0]);
     emit_work(e, d);
     fm_builder_end(e->builder);
     return FLASHMEM_OK;

@@ -1,15 +1,17 @@
-/* Attention for CPU devices: a work-item computes 32 neighbouring queries of one head, streaming over the keys.
+/* Attention for CPU devices: a work-item computes up to 8 groups of 32 neighbouring queries of one head, streaming over the keys.
  *
  * Vector lanes are queries, so that everything about softmax is lane by lane: scores are kept as [key][query], the
  * output as [channel][query], and the items of k and v are broadcast from where they lie, whatever their strides.
  * Exponents are base 2: queries are scaled by scale * log2(e).  Shapes and masks as in attention.cl; D, Dv <= MOST. */
+#include "lanes.clh"
 #include "math.clh"
 #include "views.clh"
 
 #define MOST 256  /* channels */
-#define KEYS 128  /* keys of a block */
+#define KEYS 80   /* keys of a block, at most */
 #define TILE 8    /* keys or channels of a register tile */
 #define QUERIES 32
+#define MOST_GROUPS 8
 #define LOG2E 1.44269504f
 
 #define ATTENTION_PARAMETERS                                                                                         \
@@ -64,7 +66,7 @@ static inline void store_sums(__global float *out, int row, int step, int querie
         for (int first = 0; first < queries; first += 16) {
             for (int i = 0; i < 16; i++) rows[i] = sums[2 * (c + i) + first / 16];
             transpose(rows, other);
-            for (int i = 0; i < 16 && first + i < queries; i++) vstore16(rows[i], 0, out + (first + i) * row + c);
+            for (int i = 0; i < 16 && first + i < queries; i++) fm_store16(rows[i], out + (first + i) * row + c);
         }
     for (; c < Dv; c++)
         for (int i = 0; i < queries; i++) out[i * row + c * step] = ((float *)sums)[c * QUERIES + i];
@@ -118,10 +120,12 @@ static inline void value_tile(__global const float *v, int row, int step, int le
 static inline void mask_scores(__global const float *added, __global const uchar *kept, int mask_kind, int mask, int t_step,
                                int q_step, int queries, int n, float *scores) {
     for (int t = 0; t < n; t++, mask += t_step)
-        for (int i = 0; i < QUERIES; i++) {
+        for (int i = 0; i < QUERIES; i += q_step ? 1 : QUERIES) {
             int   at = mask + min(i, queries - 1) * q_step;
             float m = mask_kind == 1 ? added[at] : kept[at] ? 0.0f : -INFINITY;
-            scores[t * QUERIES + i] += m < -2.3e38f ? m : m * LOG2E; /* the lowest floats stay finite */
+            m = m < -2.3e38f ? m : m * LOG2E; /* the lowest floats stay finite */
+            if (q_step) scores[t * QUERIES + i] += m;
+            else ((float16 *)scores)[2 * t] += m, ((float16 *)scores)[2 * t + 1] += m;
         }
 }
 
@@ -138,8 +142,9 @@ static inline void window_scores(int first, int s, int low, int high, int n, flo
 
 /* Scores become weights relative to the new top; gives the factor by which older sums shrink. */
 static inline float16 weigh(float16 *scores, int n, float16 *top, float16 *total) {
-    float16 next = *top, sum = 0.0f;
-    for (int t = 0; t < n; t++) next = fm_max(next, scores[2 * t]);
+    float16 next = *top, other = *top, sum = 0.0f;
+    for (int t = 0; t + 1 < n; t += 2) next = fm_larger(next, scores[2 * t]), other = fm_larger(other, scores[2 * t + 2]);
+    next = fm_larger(fm_larger(next, other), scores[2 * n - 2]);
     float16 base = select(next, (float16)0.0f, next == -INFINITY);
     for (int t = 0; t < n; t++) {
         float16 w = exp2_lanes(scores[2 * t] - base);
@@ -152,31 +157,42 @@ static inline float16 weigh(float16 *scores, int n, float16 *top, float16 *total
     return shrink;
 }
 
-/* Global (ceil(S / 32), H, B). */
-__kernel void attention_cpu(ATTENTION_PARAMETERS) {
-    int     s = (int)get_global_id(0) * QUERIES, h = (int)get_global_id(1), b = (int)get_global_id(2);
-    int     queries = min(S - s, QUERIES), wide = queries > 16;
-    float16 asked[2 * MOST], sums[2 * MOST], scores[2 * KEYS];
-    float16 top_x = -INFINITY, top_y = -INFINITY, total_x = 0.0f, total_y = 0.0f;
-    q += q_offset + b * q_s0 + h * q_s1 + s * q_s2;
+/* Global (ceil(S / (32 * groups)), H, B); groups * max(D, Dv rounded up to 8) <= MOST.  Every block of keys serves all
+ * groups of 32 queries while it is in the cache: k and v of long sequences are not, rows of packed heads least of all. */
+__kernel void attention_cpu(ATTENTION_PARAMETERS, int groups) {
+    int     s = (int)get_global_id(0) * QUERIES * groups, h = (int)get_global_id(1), b = (int)get_global_id(2);
+    int     end = min(S, s + QUERIES * groups), used = (end - s + QUERIES - 1) / QUERIES, padded = (Dv + TILE - 1) & -TILE;
+    float16 asked[2 * MOST], sums[2 * MOST], scores[2 * KEYS], top[2 * MOST_GROUPS], total[2 * MOST_GROUPS];
+    q += q_offset + b * q_s0 + h * q_s1;
     k += k_offset + b * k_s0 + h / group * k_s1;
     v += v_offset + b * v_s0 + h / group * v_s1;
-    out += o_offset + b * o_s0 + h * o_s1 + s * o_s2;
-    int mask = m_offset + b * m_s0 + h * m_s1 + s * m_s2;
-    load_queries(q, q_s2, q_s3, queries, D, scale * LOG2E, asked);
-    for (int d = 0; d < 2 * ((Dv + TILE - 1) & -TILE); d++) sums[d] = 0.0f;
-    int t = max(0, s + low + 1), last = min(T, s + queries + high);
-    for (; t < last; t += KEYS) {
-        int n = min(KEYS, last - t);
-        for (int i = 0; i < n; i += TILE) score_tile(k + (t + i) * k_s2, k_s2, k_s3, n - i, D, wide, asked, scores + 2 * i);
-        if (mask_kind) mask_scores(added, kept, mask_kind, mask + t * m_s3, m_s3, m_s2, queries, n, (float *)scores);
-        if (t <= s + queries - 1 + low || t + n - 1 > s + high) window_scores(t, s, low, high, n, scores);
-        float16 shrink_x = weigh(scores, n, &top_x, &total_x), shrink_y = 0.0f;
-        if (wide) shrink_y = weigh(scores + 1, n, &top_y, &total_y);
-        for (int d = 0; d < Dv; d += TILE)
-            value_tile(v + t * v_s2 + d * v_s3, v_s2, v_s3, Dv - d, n, wide, scores, shrink_x, shrink_y, sums + 2 * d);
-    }
-    total_x = select((float16)0.0f, 1.0f / total_x, total_x > 0.0f);
-    total_y = select((float16)0.0f, 1.0f / total_y, total_y > 0.0f);
-    store_sums(out, o_s2, o_s3, queries, Dv, total_x, total_y, sums);
+    out += o_offset + b * o_s0 + h * o_s1;
+    int mask = m_offset + b * m_s0 + h * m_s1;
+    for (int g = 0; g < used; g++)
+        load_queries(q + (s + g * QUERIES) * q_s2, q_s2, q_s3, min(end - s - g * QUERIES, QUERIES), D, scale * LOG2E,
+                     asked + 2 * g * D);
+    for (int i = 0; i < 2 * used * padded; i++) sums[i] = 0.0f;
+    for (int i = 0; i < 2 * used; i++) top[i] = -INFINITY, total[i] = 0.0f;
+    int begin = max(0, s + low + 1), last = min(T, end + high), blocks = (last - begin + KEYS - 1) / KEYS;
+    int step = ((last - begin + blocks - 1) / max(blocks, 1) + TILE - 1) & -TILE; /* equal blocks, whole tiles */
+    for (int first = begin; first < last; first += step)
+        for (int g = 0; g < used; g++) {
+            int       at = s + g * QUERIES, queries = min(end - at, QUERIES), wide = queries > 16;
+            int       t = max(first, at + low + 1), n = min(min(first + step, last), at + queries + high) - t;
+            float16  *weighed = sums + 2 * g * padded, shrink_x, shrink_y = 0.0f;
+            if (n <= 0) continue;
+            for (int i = 0; i < n; i += TILE)
+                score_tile(k + (t + i) * k_s2, k_s2, k_s3, n - i, D, wide, asked + 2 * g * D, scores + 2 * i);
+            if (mask_kind)
+                mask_scores(added, kept, mask_kind, mask + at * m_s2 + t * m_s3, m_s3, m_s2, queries, n, (float *)scores);
+            if (t <= at + queries - 1 + low || t + n - 1 > at + high) window_scores(t, at, low, high, n, scores);
+            shrink_x = weigh(scores, n, &top[2 * g], &total[2 * g]);
+            if (wide) shrink_y = weigh(scores + 1, n, &top[2 * g + 1], &total[2 * g + 1]);
+            for (int d = 0; d < Dv; d += TILE)
+                value_tile(v + t * v_s2 + d * v_s3, v_s2, v_s3, Dv - d, n, wide, scores, shrink_x, shrink_y, weighed + 2 * d);
+        }
+    for (int i = 0; i < 2 * used; i++) total[i] = select((float16)0.0f, 1.0f / total[i], total[i] > 0.0f);
+    for (int g = 0; g < used; g++)
+        store_sums(out + (s + g * QUERIES) * o_s2, o_s2, o_s3, min(end - s - g * QUERIES, QUERIES), Dv, total[2 * g],
+                   total[2 * g + 1], sums + 2 * g * padded);
 }

@@ -7,6 +7,7 @@
  *
  * A work-item computes `run` elements in row-major order, row segment by row segment.  In the vector path segments go
  * 16 at a time where every input's innermost stride is 0 or 1 and the output's 1 (`lanes`). */
+#include "lanes.clh"
 #include "math.clh"
 #include "views.clh"
 
@@ -82,7 +83,7 @@ __kernel void elementwise(REPEAT(INPUT) REPEAT_CONSTANTS(CONSTANT) __global TO *
         if (lanes)
             for (; j + 16 <= n; j += 16) {
                 REPEAT(LANES)
-                vstore16(STORED_LANES(EXPR), 0, to + j);
+                fm_store16(STORED_LANES(EXPR), to + j);
             }
 #endif
         for (; j < n; j++) {

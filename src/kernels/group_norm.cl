@@ -1,6 +1,7 @@
 /* Group normalisation: x, out [N, G, C, S] (C channels of a group), mean and variance over C and S, gamma and beta [G, C].
  *
  * flags: 1 gamma, 2 beta.  A work-item computes `run` of the N * G groups. */
+#include "lanes.clh"
 #include "views.clh"
 
 #define HAS(bit) (flags & (bit))
@@ -41,12 +42,6 @@ __kernel void group_norm(GROUP_NORM_PARAMETERS) {
     }
 }
 
-static inline float lane_sum(float16 v) {
-    float8 a = v.lo + v.hi;
-    float4 b = a.lo + a.hi;
-    return (b.x + b.y) + (b.z + b.w);
-}
-
 /* Sum of v (square 0) or (v - mean)^2 over n contiguous elements. */
 static inline float line_sum(__global const float *v, int n, float mean, int square) {
     float16 lanes = 0.0f;
@@ -57,7 +52,7 @@ static inline float line_sum(__global const float *v, int n, float mean, int squ
         lanes += square ? t * t : t;
     }
     for (; s < n; s++) rest += square ? (v[s] - mean) * (v[s] - mean) : v[s] - mean;
-    return lane_sum(lanes) + rest;
+    return fm_lane_sum(lanes) + rest;
 }
 
 /* S contiguous. */
@@ -77,7 +72,7 @@ __kernel void group_norm_dense(GROUP_NORM_PARAMETERS) {
             float factor = HAS(1) ? scale * gamma[gamma_offset + g * gamma_s0 + c * gamma_s1] : scale;
             float shift = HAS(2) ? beta[beta_offset + g * beta_s0 + c * beta_s1] : 0.0f;
             for (; s + 16 <= d3; s += 16)
-                vstore16((vload16(0, from + c * x_s2 + s) - mean) * factor + shift, 0, to + c * o_s2 + s);
+                fm_store16((vload16(0, from + c * x_s2 + s) - mean) * factor + shift, to + c * o_s2 + s);
             for (; s < d3; s++) to[c * o_s2 + s] = (from[c * x_s2 + s] - mean) * factor + shift;
         }
     }
@@ -95,7 +90,7 @@ static inline void channel_sums(__global const float *v, int n, int rows, int st
             float16 t = vload16(0, v + s * step + c) - middle;
             sum += square ? t * t : t;
         }
-        vstore16(sum, 0, total + c);
+        fm_store16(sum, total + c);
     }
     for (; c < n; c++) {
         float sum = 0;
@@ -136,8 +131,7 @@ __kernel void group_norm_channels(GROUP_NORM_PARAMETERS) {
     }
     for (; c + 16 <= n; c += 16)
         for (int s = 0; s < d3; s++)
-            vstore16((vload16(0, from + s * x_s3 + c) - vload16(0, mean + c)) * vload16(0, factor + c) + vload16(0, shift + c),
-                     0, to + s * o_s3 + c);
+            fm_store16((vload16(0, from + s * x_s3 + c) - vload16(0, mean + c)) * vload16(0, factor + c) + vload16(0, shift + c), to + s * o_s3 + c);
     for (; c < n; c++)
         for (int s = 0; s < d3; s++) to[s * o_s3 + c] = (from[s * x_s3 + c] - mean[c]) * factor[c] + shift[c];
 }

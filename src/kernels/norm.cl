@@ -1,6 +1,7 @@
 /* Layer and RMS normalisation over the last axis of x [R1, R0, C], optionally of x + add, whose sum may be kept.
  *
  * flags: 1 RMS, 2 add, 4 keep the sum, 8 gamma, 16 beta.  A work-item computes `run` of the R1 * R0 rows. */
+#include "lanes.clh"
 #include "views.clh"
 
 #define HAS(bit) (flags & (bit))
@@ -33,45 +34,57 @@ __kernel void norm(NORM_PARAMETERS) {
     }
 }
 
-static inline float lane_sum(float16 v) {
-    float8 a = v.lo + v.hi;
-    float4 b = a.lo + a.hi;
-    return (b.x + b.y) + (b.z + b.w);
-}
+/* Four sums at once, since additions wait for each other. */
+#define FOUR_SUMS float16 s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f
+#define SUM_OF_FOUR ((s0 + s1) + (s2 + s3))
 
 /* kept = x + add; gives its sum. */
 static inline float row_add(__global const float *x, __global const float *add, __global float *kept, int n) {
-    float16 total = 0.0f;
-    float   rest = 0;
-    int     c = 0;
-    for (; c + 16 <= n; c += 16) {
-        float16 v = vload16(0, x + c) + vload16(0, add + c);
-        vstore16(v, 0, kept + c);
-        total += v;
+    FOUR_SUMS;
+    float rest = 0;
+    int   c = 0;
+#define ADD_LANES(s, at)                                             \
+    {                                                                \
+        float16 t = vload16(0, x + (at)) + vload16(0, add + (at));   \
+        fm_store16(t, kept + (at));                                 \
+        s += t;                                                      \
     }
+    for (; c + 64 <= n; c += 64) {
+        ADD_LANES(s0, c) ADD_LANES(s1, c + 16) ADD_LANES(s2, c + 32) ADD_LANES(s3, c + 48)
+    }
+    for (; c + 16 <= n; c += 16) ADD_LANES(s0, c)
     for (; c < n; c++) rest += kept[c] = x[c] + add[c];
-    return lane_sum(total) + rest;
+    return fm_lane_sum(SUM_OF_FOUR) + rest;
 }
 
 static inline float row_sum(__global const float *x, int n) {
-    float16 total = 0.0f;
-    float   rest = 0;
-    int     c = 0;
-    for (; c + 16 <= n; c += 16) total += vload16(0, x + c);
+    FOUR_SUMS;
+    float rest = 0;
+    int   c = 0;
+    for (; c + 64 <= n; c += 64) {
+        s0 += vload16(0, x + c), s1 += vload16(0, x + c + 16);
+        s2 += vload16(0, x + c + 32), s3 += vload16(0, x + c + 48);
+    }
+    for (; c + 16 <= n; c += 16) s0 += vload16(0, x + c);
     for (; c < n; c++) rest += x[c];
-    return lane_sum(total) + rest;
+    return fm_lane_sum(SUM_OF_FOUR) + rest;
 }
 
 static inline float row_square(__global const float *x, float mean, int n) {
-    float16 total = 0.0f;
-    float   rest = 0;
-    int     c = 0;
-    for (; c + 16 <= n; c += 16) {
-        float16 v = vload16(0, x + c) - mean;
-        total += v * v;
+    FOUR_SUMS;
+    float rest = 0;
+    int   c = 0;
+#define SQUARE_LANES(s, at)                          \
+    {                                                \
+        float16 t = vload16(0, x + (at)) - mean;     \
+        s += t * t;                                  \
     }
+    for (; c + 64 <= n; c += 64) {
+        SQUARE_LANES(s0, c) SQUARE_LANES(s1, c + 16) SQUARE_LANES(s2, c + 32) SQUARE_LANES(s3, c + 48)
+    }
+    for (; c + 16 <= n; c += 16) SQUARE_LANES(s0, c)
     for (; c < n; c++) rest += (x[c] - mean) * (x[c] - mean);
-    return lane_sum(total) + rest;
+    return fm_lane_sum(SUM_OF_FOUR) + rest;
 }
 
 /* Every view contiguous along C.  x + add without a place for the sum is kept in out meanwhile. */
@@ -94,7 +107,7 @@ __kernel void norm_dense(NORM_PARAMETERS) {
             float16 v = (vload16(0, from + c) - mean) * scale;
             if (HAS(8)) v *= vload16(0, gamma + c);
             if (HAS(16)) v += vload16(0, beta + c);
-            vstore16(v, 0, to + c);
+            fm_store16(v, to + c);
         }
         for (; c < d2; c++)
             to[c] = (from[c] - mean) * scale * (HAS(8) ? gamma[c] : 1.0f) + (HAS(16) ? beta[c] : 0.0f);

@@ -2,6 +2,7 @@
  * are r0..r7, stepping z_s* in x from z_offset (0).  T: element type; REAL: T is float; OP_<name>: which reduction
  * (SUM, MEAN, MAX, MIN, PROD, SUM_SQUARE, L1, L2, LOG_SUM, LOG_SUM_EXP, ARG_MAX, ARG_MIN).
  * A work-item computes `run` outputs, of `count`; n is the elements that each reduces. */
+#include "lanes.clh"
 #include "math.clh"
 #include "views.clh"
 
@@ -119,7 +120,7 @@ __kernel void reduce(REDUCE_PARAMETERS(T)) {
 /* fm_max and the like are there for float and float16 only. */
 static inline float lanes_to_one(float16 v) {
     float total = START(float), lanes[16];
-    vstore16(v, 0, lanes);
+    fm_store16(v, lanes);
     for (int i = 0; i < 16; i++) total = COMBINE(total, lanes[i]);
     return total;
 }
@@ -156,7 +157,7 @@ __kernel void reduce_across(REDUCE_PARAMETERS(T)) {
                 for (int i = 0; i < r7; i++) part = COMBINE(part, MAP(vload16(0, x + r_at + i * z_s7)));
                 total = COMBINE(total, part);
             END_RUNS
-            vstore16(FINISH(total), 0, out + to + j);
+            fm_store16(FINISH(total), out + to + j);
         }
         for (; j < segment; j++) {
             float total = START(float);

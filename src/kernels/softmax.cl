@@ -2,6 +2,7 @@
  *
  * mask_kind: 0 none, 1 added floats, 2 bools of which 0 excludes.  A row of which everything is excluded gives zeros.
  * A work-item computes `run` of the R2 * R1 * R0 rows. */
+#include "lanes.clh"
 #include "math.clh"
 #include "views.clh"
 
@@ -39,15 +40,16 @@ __kernel void softmax(SOFTMAX_PARAMETERS) {
     }
 }
 
-static inline float lane_sum(float16 v) {
-    float8 a = v.lo + v.hi;
-    float4 b = a.lo + a.hi;
-    return (b.x + b.y) + (b.z + b.w);
+/* The n < 16 last elements of a row as one vector, the others `fill`; and back. */
+static inline float16 load_last(__global const float *from, int n, float fill) {
+    float lanes[16];
+    for (int i = 0; i < 16; i++) lanes[i] = i < n ? from[i] : fill;
+    return vload16(0, lanes);
 }
-static inline float lane_max(float16 v) {
-    float8 a = fmax(v.lo, v.hi);
-    float4 b = fmax(a.lo, a.hi);
-    return fmax(fmax(b.x, b.y), fmax(b.z, b.w));
+static inline void store_last(float16 v, __global float *to, int n) {
+    float lanes[16];
+    fm_store16(v, lanes);
+    for (int i = 0; i < n; i++) to[i] = lanes[i];
 }
 
 /* Scores of a row to `to`; gives the greatest. Everything contiguous; mask step 0 or 1. */
@@ -61,8 +63,8 @@ static inline float row_scores(__global const float *from, __global const float 
         if (mask_kind == 1) v += mask_step ? vload16(0, added + c) : (float16)added[0];
         if (mask_kind == 2)
             v = select((float16)-INFINITY, v, convert_int16(mask_step ? vload16(0, kept + c) : (uchar16)kept[0]) != 0);
-        vstore16(v, 0, to + c);
-        top = fm_max(top, v);
+        fm_store16(v, to + c);
+        top = fm_larger(top, v);
     }
     for (; c < n; c++) {
         float v = from[c] * scale;
@@ -71,32 +73,36 @@ static inline float row_scores(__global const float *from, __global const float 
         to[c] = v;
         rest = fmax(rest, v);
     }
-    return fmax(lane_max(top), rest);
+    return fmax(fm_lane_max(top), rest);
 }
 
 /* x and out contiguous along C, the mask contiguous or constant. */
 __kernel void softmax_dense(SOFTMAX_PARAMETERS) {
-    int first = (int)get_global_id(0) * run, last = first + min(run, d0 * d1 * d2 - first);
+    int first = (int)get_global_id(0) * run, last = first + min(run, d0 * d1 * d2 - first), whole = d3 & -16;
     for (int row = first; row < last; row++) {
         __global float *to = out + ROW_AT(o);
-        int             mask = ROW_AT(m), c = 0;
+        int             mask = ROW_AT(m);
         float           top = row_scores(x + ROW_AT(x), added + mask, kept + mask, mask_kind, m_s3, to, scale, d3);
-        float16         lanes = 0.0f;
-        float           total = 0;
+        float16         lanes = 0.0f, ends = 0.0f;
         if (top == -INFINITY) top = 0;
-        for (; c + 16 <= d3; c += 16) {
+        for (int c = 0; c < whole; c += 16) {
             float16 v = fm_exp(vload16(0, to + c) - top);
-            if (!logarithm) vstore16(v, 0, to + c);
+            if (!logarithm) fm_store16(v, to + c);
             lanes += v;
         }
-        for (; c < d3; c++) {
-            float v = fm_exp(to[c] - top);
-            if (!logarithm) to[c] = v;
-            total += v;
+        if (whole < d3) {
+            ends = fm_exp(load_last(to + whole, d3 - whole, -INFINITY) - top);
+            lanes += ends;
         }
-        total += lane_sum(lanes);
-        float factor = logarithm ? 1.0f : total > 0 ? 1.0f / total : 0.0f, shift = logarithm ? top + log(total) : 0.0f;
-        for (c = 0; c + 16 <= d3; c += 16) vstore16((vload16(0, to + c) - shift) * factor, 0, to + c);
-        for (; c < d3; c++) to[c] = (to[c] - shift) * factor;
+        float total = fm_lane_sum(lanes);
+        if (logarithm) {
+            float shift = top + log(total);
+            for (int c = 0; c < whole; c += 16) fm_store16(vload16(0, to + c) - shift, to + c);
+            for (int c = whole; c < d3; c++) to[c] -= shift;
+        } else {
+            float factor = total > 0 ? 1.0f / total : 0.0f;
+            for (int c = 0; c < whole; c += 16) fm_store16(vload16(0, to + c) * factor, to + c);
+            store_last(ends * factor, to + whole, d3 - whole);
+        }
     }
 }

@@ -21,6 +21,7 @@ set(FM_KERNELS_CL
     src/kernels/matmul_texture.cl
     src/kernels/conv_group.cl
     src/kernels/conv_depthwise.cl
+    src/kernels/conv_channels.cl
     src/kernels/batch_matmul.cl
     src/kernels/batch_matmul_cpu.cl)
 set(FM_KERNELS_SOURCES
