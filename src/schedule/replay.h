@@ -33,7 +33,7 @@ typedef struct fm_replay_request {
     uint64_t budget;        /* bytes; UINT64_MAX = off */
     bool     automatic;     /* least memory for the best latency, at most budget */
     bool     minimum;       /* the promised minimum; budget ignored */
-    uint64_t slab_bytes;    /* largest slab, 0 = choose */
+    uint64_t slab_bytes;    /* largest slab (none is cut below 1 MiB), 0 = choose */
     uint32_t read_depth, read_bytes; /* 0 = choose */
     const uint8_t *external; /* per value: 1 = bound to caller memory, not placed (may be NULL) */
 } fm_replay_request;
@@ -47,7 +47,7 @@ typedef struct fm_replay_object {
     uint32_t first, last;  /* steps (replayed) */
     int32_t  after;        /* FM_AFTER_START or a step: may be read once it has ended */
     uint8_t  wrap;         /* ... in the previous run */
-    uint8_t  resident;
+    uint8_t  resident;     /* its bytes stay where they lie; TEXTURE_COPY makes images of them in every run */
     uint32_t region; uint64_t place; /* IN_PLACE: where it lies.  TEXTURE_COPY: where it is staged (bundles: lies) */
     uint32_t first_image, images;    /* TEXTURE_COPY: rows of fm_replay.images converted from it */
     double   request, arrival;       /* predicted, seconds */
@@ -82,7 +82,8 @@ typedef struct fm_replay {
     fm_replay_pool_image *pool; uint32_t pool_count;
     uint64_t region_bytes[64]; uint32_t region_count;
     uint32_t read_depth, read_bytes; /* chosen */
-    uint64_t slab_bytes, staging_bytes, resident_bytes, activation_peak, image_bytes;
+    uint64_t slab_bytes; /* largest object of a weight */
+    uint64_t staging_bytes, resident_bytes, activation_peak, image_bytes;
     uint64_t peak;           /* regions + images + staging: what the budget caps, to the byte */
     uint64_t minimum, minimum_bound; /* bytes promised; lower bound */
     double   latency, stall, average_bytes; /* predicted, first run */
