@@ -8,7 +8,8 @@
 /* Kernels load whole vectors from buffers. */
 static const uintptr_t CALLER_ALIGN = 64;
 
-bool fm_index_in_range(const void *indices, uint32_t dtype, uint64_t at, uint64_t limit, int64_t *found, uint64_t *row) {
+bool fm_index_in_range(const void *indices, uint32_t dtype, uint64_t at, uint64_t limit, int64_t *found,
+                       uint64_t *row) {
     int64_t index, most = limit < INT64_MAX ? (int64_t)limit : INT64_MAX;
     if (dtype == FLASHMEM_I32) {
         int32_t narrow;
@@ -109,7 +110,8 @@ static flashmem_status check_bytes(const flashmem_model *model, const fm_binding
 flashmem_status flashmem_model_bind_input(flashmem_model *model, uint32_t index, const void *data, uint64_t bytes,
                                           flashmem_error *error) {
     if (!model || index >= model->program->input_count)
-        return fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "input %u of %u", index, model ? model->program->input_count : 0);
+        return fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "input %u of %u", index,
+                       model ? model->program->input_count : 0);
     FM_TRY(check_bytes(model, &model->inputs[index], "input", data, bytes, error));
     model->inputs[index].caller = (void *)(uintptr_t)data; /* only ever read */
     return FLASHMEM_OK;
@@ -118,7 +120,8 @@ flashmem_status flashmem_model_bind_input(flashmem_model *model, uint32_t index,
 flashmem_status flashmem_model_bind_output(flashmem_model *model, uint32_t index, void *data, uint64_t bytes,
                                            flashmem_error *error) {
     if (!model || index >= model->program->output_count)
-        return fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "output %u of %u", index, model ? model->program->output_count : 0);
+        return fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "output %u of %u", index,
+                       model ? model->program->output_count : 0);
     FM_TRY(check_bytes(model, &model->outputs[index], "output", data, bytes, error));
     model->outputs[index].caller = data;
     return FLASHMEM_OK;
@@ -133,7 +136,8 @@ static flashmem_status check_limits(const flashmem_model *model, const fm_bindin
         uint64_t row;
         if (!fm_index_in_range(binding->caller, value->dtype, i, value->limit, &found, &row))
             return fm_fail(err, FLASHMEM_BAD_INPUT,
-                           "input '%s': value %" PRId64 " at position %" PRIu64 " is used as an index, which must lie below %" PRIu64,
+                           "input '%s': value %" PRId64 " at position %" PRIu64
+                           " is used as an index, which must lie below %" PRIu64,
                            fm_program_string(model->program, value->name), found, i, value->limit);
     }
     return FLASHMEM_OK;
@@ -143,7 +147,8 @@ flashmem_status fm_bindings_begin_run(flashmem_model *model, flashmem_error *err
     const fm_program *p = model->program;
     for (uint32_t i = 0; i < p->input_count; i++) {
         if (!model->inputs[i].caller)
-            return fm_fail(err, FLASHMEM_BAD_INPUT, "input '%s' is not bound", fm_program_string(p, p->values[p->inputs[i]].name));
+            return fm_fail(err, FLASHMEM_BAD_INPUT, "input '%s' is not bound",
+                           fm_program_string(p, p->values[p->inputs[i]].name));
         FM_TRY(check_limits(model, &model->inputs[i], err));
     }
     for (uint32_t i = 0; i < p->input_count; i++) {
@@ -177,8 +182,11 @@ static void value_info(const flashmem_model *model, uint32_t v, flashmem_tensor_
     const fm_program *p = model->program;
     const fm_value   *value = &p->values[v];
     *info = (flashmem_tensor_info){
-        .name = fm_program_string(p, value->name), .dtype = (flashmem_dtype)value->dtype, .rank = value->shape_rank,
-        .bytes = (uint64_t)fm_program_expr(p, value->bytes), .limit = value->limit,
+        .name = fm_program_string(p, value->name),
+        .dtype = (flashmem_dtype)value->dtype,
+        .rank = value->shape_rank,
+        .bytes = (uint64_t)fm_program_expr(p, value->bytes),
+        .limit = value->limit,
         .is_mask = (value->flags & FM_VALUE_IS_MASK) != 0,
     };
     for (uint32_t i = 0; i < value->shape_rank; i++) info->dims[i] = fm_program_expr(p, value->shape[i]);

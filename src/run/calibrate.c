@@ -57,12 +57,14 @@ static bool plausible(const fm_profile *p) {
 
 static const char *damage(const profile_file *file, size_t bytes, uint64_t key) {
     if (bytes != sizeof *file || memcmp(file->magic, MAGIC, sizeof MAGIC) != 0) return "not a device profile";
-    if (file->version != PROFILE_VERSION || file->bytes != sizeof *file || file->key != key) return "of another version";
+    if (file->version != PROFILE_VERSION || file->bytes != sizeof *file || file->key != key)
+        return "of another version";
     if (file->checksum != fm_hash(&file->profile, sizeof file->profile)) return "its checksum does not match";
     return plausible(&file->profile) ? NULL : "values out of range";
 }
 
-void fm_profile_load(fm_profile *profile, const char *folder, const char *selector, uint32_t threads, const fm_log *log) {
+void fm_profile_load(fm_profile *profile, const char *folder, const char *selector, uint32_t threads,
+                     const fm_log *log) {
     fm_gpu_facts facts;
     char         path[4096];
     void        *data = NULL;
@@ -97,14 +99,16 @@ void fm_profile_save(const fm_profile *profile, const char *folder, const char *
     file->key = key;
     memcpy(&file->profile, profile, sizeof *profile); /* padding too: the checksum covers it */
     file->checksum = fm_hash(&file->profile, sizeof file->profile);
-    if (fm_file_make_folders(folder, &error) != FLASHMEM_OK || fm_file_save(path, file, sizeof *file, &error) != FLASHMEM_OK)
+    if (fm_file_make_folders(folder, &error) != FLASHMEM_OK ||
+        fm_file_save(path, file, sizeof *file, &error) != FLASHMEM_OK)
         fm_warn(log, "cache", "device profile not saved: %s", error.message);
     free(file);
 }
 
 static bool same_device(const fm_gpu_facts *a, const fm_gpu_facts *b) {
-    return strcmp(a->platform, b->platform) == 0 && strcmp(a->name, b->name) == 0 && strcmp(a->version, b->version) == 0 &&
-           strcmp(a->driver, b->driver) == 0 && a->compute_units == b->compute_units;
+    return strcmp(a->platform, b->platform) == 0 && strcmp(a->name, b->name) == 0 &&
+           strcmp(a->version, b->version) == 0 && strcmp(a->driver, b->driver) == 0 &&
+           a->compute_units == b->compute_units;
 }
 
 bool fm_profile_meet(fm_profile *profile, const fm_gpu_facts *facts) {
@@ -132,7 +136,8 @@ void fm_profile_learn(fm_profile *profile, const fm_observed *o) {
     double seconds = 0, bytes = 0;
     for (int c = 0; c < FM_COST_CLASSES; c++) {
         if (o->seconds[c] <= 0) continue;
-        if (o->flops[c] > 0) profile->flops_per_second[c] = mix(profile->flops_per_second[c], o->flops[c] / o->seconds[c], first);
+        if (o->flops[c] > 0)
+            profile->flops_per_second[c] = mix(profile->flops_per_second[c], o->flops[c] / o->seconds[c], first);
         if (c != FM_COST_NORM && c != FM_COST_ELEMENTWISE && c != FM_COST_GATHER) continue;
         seconds += o->seconds[c];
         bytes += o->bytes[c];

@@ -9,9 +9,15 @@
 
 static void describe(uint32_t number, const fm_gpu_facts *facts, flashmem_device_info *info) {
     *info = (flashmem_device_info){
-        .number = number, .is_cpu = facts->is_cpu, .compute_units = facts->compute_units, .has_fp16 = facts->has_fp16,
-        .has_images = facts->has_images, .image_width = facts->image_width, .image_height = facts->image_height,
-        .max_allocation = facts->max_allocation, .global_memory = facts->global_memory,
+        .number = number,
+        .is_cpu = facts->is_cpu,
+        .compute_units = facts->compute_units,
+        .has_fp16 = facts->has_fp16,
+        .has_images = facts->has_images,
+        .image_width = facts->image_width,
+        .image_height = facts->image_height,
+        .max_allocation = facts->max_allocation,
+        .global_memory = facts->global_memory,
         .layout = facts->is_cpu ? FLASHMEM_LAYOUT_CPU : FLASHMEM_LAYOUT_TEXTURE,
         .memory_path = facts->is_cpu ? FLASHMEM_PATH_IN_PLACE : FLASHMEM_PATH_TEXTURE_COPY,
     };
@@ -42,8 +48,8 @@ flashmem_status flashmem_devices(int (*each)(void *user, const flashmem_device_i
 flashmem_status flashmem_device_layout(const char *device, const char *cache_dir, flashmem_layout *layout,
                                        flashmem_error *error) {
     static const fm_log silent;
-    fm_cl_device found;
-    fm_profile   profile;
+    fm_cl_device        found;
+    fm_profile          profile;
     *layout = FLASHMEM_LAYOUT_CPU;
     if (device && strcmp(device, "null") == 0) return FLASHMEM_OK;
     char *folder = cache_dir ? NULL : fm_file_cache_folder();

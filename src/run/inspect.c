@@ -7,7 +7,8 @@ static const char *weights_name(uint32_t weights) { return weights == FLASHMEM_W
 
 static void print_header(const fm_pack *pack, FILE *to) {
     const fm_pack_header *h = &pack->header;
-    fprintf(to, "pack       %s\nversion    %u\nbytes      %" PRIu64 "\nlayout     %s\nweights    %s, %" PRIu64 " bytes\n",
+    fprintf(to,
+            "pack       %s\nversion    %u\nbytes      %" PRIu64 "\nlayout     %s\nweights    %s, %" PRIu64 " bytes\n",
             pack->path, h->version, h->file_bytes, fm_layout_name((flashmem_layout)h->layout), weights_name(h->weights),
             h->float_weight_bytes);
     fprintf(to, "objects    %u\nchecksums  %" PRIu64 "\n", pack->object_count, pack->checksum_count);
@@ -26,14 +27,17 @@ static void print_tensor(const fm_program *p, uint32_t v, const char *what, FILE
 
 static void print_step(const fm_program *p, uint32_t s, FILE *to) {
     const fm_step *step = &p->steps[s];
-    const char    *entry = step->kind == FM_STEP_GATHER_ROWS ? "gather rows" : fm_program_string(p, p->kernels[step->kernel].entry);
+    const char    *entry = step->kind == FM_STEP_GATHER_ROWS ? "gather rows"
+                                                             : fm_program_string(p, p->kernels[step->kernel].entry);
     fprintf(to, "  %5u %-28s %s", s, entry, fm_program_string(p, step->name));
-    fprintf(to, "  %.3g flop%s\n", (double)fm_program_expr(p, step->flops), step->split_value != FM_NONE ? ", splittable" : "");
+    fprintf(to, "  %.3g flop%s\n", (double)fm_program_expr(p, step->flops),
+            step->split_value != FM_NONE ? ", splittable" : "");
 }
 
 static void print_program(const fm_pack *pack, uint32_t index, FILE *to) {
     const fm_program *p = &pack->programs[index];
-    fprintf(to, "program %u  %u steps, %u values, %u kernels; memory paths", index, p->step_count, p->value_count, p->kernel_count);
+    fprintf(to, "program %u  %u steps, %u values, %u kernels; memory paths", index, p->step_count, p->value_count,
+            p->kernel_count);
     for (uint32_t path = FLASHMEM_PATH_IN_PLACE; path <= FLASHMEM_PATH_DMA; path++)
         if (pack->program_records[index].memory_paths & 1u << path)
             fprintf(to, " %s", fm_memory_path_name((flashmem_memory_path)path));
@@ -41,19 +45,20 @@ static void print_program(const fm_pack *pack, uint32_t index, FILE *to) {
     for (uint32_t i = 0; i < p->input_count; i++) print_tensor(p, p->inputs[i], "input", to);
     for (uint32_t i = 0; i < p->output_count; i++) print_tensor(p, p->outputs[i], "output", to);
     for (uint32_t i = 0; i < p->kernel_count; i++)
-        fprintf(to, "  kernel   %s %s %s\n", fm_program_string(p, p->kernels[i].source), fm_program_string(p, p->kernels[i].entry),
-                fm_program_string(p, p->kernels[i].options));
+        fprintf(to, "  kernel   %s %s %s\n", fm_program_string(p, p->kernels[i].source),
+                fm_program_string(p, p->kernels[i].entry), fm_program_string(p, p->kernels[i].options));
     for (uint32_t s = 0; s < p->step_count; s++) print_step(p, s, to);
 }
 
 static void print_weight(const fm_pack *pack, uint32_t w, FILE *to) {
     static const char *const formats[] = { "float32", "float16", "raw" };
-    const fm_weight *weight = &pack->weights[w];
-    const char      *name = weight->name == FM_NONE ? "" : pack->strings + weight->name;
+    const fm_weight         *weight = &pack->weights[w];
+    const char              *name = weight->name == FM_NONE ? "" : pack->strings + weight->name;
     fprintf(to, "  %5u %12" PRIu64 " bytes  %-7s ", w, weight->bytes, formats[weight->format]);
     switch ((fm_weight_kind)weight->kind) {
     case FM_WEIGHT_PANELS:
-        fprintf(to, "%" PRIu64 " x %" PRIu64 ", %" PRIu64 " panels, cut unit %u", weight->k, weight->n, weight->panels, weight->unit_panels);
+        fprintf(to, "%" PRIu64 " x %" PRIu64 ", %" PRIu64 " panels, cut unit %u", weight->k, weight->n, weight->panels,
+                weight->unit_panels);
         break;
     case FM_WEIGHT_DENSE: fprintf(to, "dense"); break;
     case FM_WEIGHT_ROWS: fprintf(to, "%" PRIu64 " rows of %" PRIu64 ", read by row", weight->k, weight->n); break;

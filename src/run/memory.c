@@ -55,11 +55,13 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
         memory->count = i + 1;
         if (!region->base) {
             fm_memory_release(memory);
-            return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "region %u: the system gives no %" PRIu64 " bytes", i, bytes[i]);
+            return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "region %u: the system gives no %" PRIu64 " bytes", i,
+                           bytes[i]);
         }
         if (madvise(region->base, region->bytes, MADV_HUGEPAGE) != 0) memory->may_be_huge = false;
     }
-    if (!memory->may_be_huge) fm_warn(log, "load", "no huge pages here: memory in 4 KiB pages, direct reads are slower");
+    if (!memory->may_be_huge)
+        fm_warn(log, "load", "no huge pages here: memory in 4 KiB pages, direct reads are slower");
     return FLASHMEM_OK;
 }
 
@@ -89,7 +91,8 @@ void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes) {
             }
             if (errno == EINVAL) memory->no_populate = true;
             uint64_t first = from > offset ? from : offset, last = to < offset + bytes ? to : offset + bytes;
-            touch(region->base + first, last - first); /* the block stays unmarked: other pages of it may be untouched */
+            touch(region->base + first,
+                  last - first); /* the block stays unmarked: other pages of it may be untouched */
         }
         return;
     }

@@ -13,22 +13,22 @@
 enum { FM_MEMORY_REGIONS = 64 };
 
 typedef struct fm_region {
-    char    *base;  /* 2 MiB aligned, zeroed by the system */
-    uint64_t bytes; /* rounded up to 4 KiB; nothing beyond is mapped */
+    char    *base;      /* 2 MiB aligned, zeroed by the system */
+    uint64_t bytes;     /* rounded up to 4 KiB; nothing beyond is mapped */
     uint8_t *populated; /* one byte per 2 MiB block; only the populating thread looks at it */
 } fm_region;
 
 typedef struct fm_memory {
-    fm_region     regions[FM_MEMORY_REGIONS];
-    uint32_t      count;
-    bool          may_be_huge; /* the system did not refuse huge pages */
-    bool          no_populate; /* the system has no MADV_POPULATE_WRITE */
+    fm_region regions[FM_MEMORY_REGIONS];
+    uint32_t  count;
+    bool      may_be_huge; /* the system did not refuse huge pages */
+    bool      no_populate; /* the system has no MADV_POPULATE_WRITE */
 } fm_memory;
 
 /* Maps one region per entry; nothing is touched yet. OUT_OF_MEMORY. */
 flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint32_t count, const fm_log *log,
                                   flashmem_error *err);
-void fm_memory_release(fm_memory *memory);
+void            fm_memory_release(fm_memory *memory);
 
 /* Gives the blocks under [at, at + bytes) their pages before a read needs them.  Contents stay.  One thread only (the
  * reader's).  Where the system cannot populate, the first byte of each page of the range is written: the range must be

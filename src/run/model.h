@@ -18,78 +18,80 @@ typedef struct fm_trace fm_trace;
 
 /* For tests: replaces parts of a model. */
 typedef struct fm_open_hooks {
-    const fm_read_ops *read_ops;        /* backend of the reader */
-    bool               buffered;        /* no direct reads */
-    double             null_time_scale; /* a launch on the null device takes its planned seconds times this */
-    void             (*edit_plan)(fm_replay *replay); /* after planning: breaks the plan on purpose */
+    const fm_read_ops *read_ops;          /* backend of the reader */
+    bool               buffered;          /* no direct reads */
+    double             null_time_scale;   /* a launch on the null device takes its planned seconds times this */
+    void (*edit_plan)(fm_replay *replay); /* after planning: breaks the plan on purpose */
 } fm_open_hooks;
 
 /* An input or output of the model and where its bytes are. */
 typedef struct fm_binding {
-    uint32_t    value, root;
-    bool        placed;   /* planned into a region; else bound */
-    void       *caller;   /* lent by the caller, or NULL */
-    void       *copy;     /* our aligned memory for a caller's that kernels cannot use, or NULL */
-    void       *bound;    /* what the device has been given */
-    uint64_t    bytes;
+    uint32_t value, root;
+    bool     placed; /* planned into a region; else bound */
+    void    *caller; /* lent by the caller, or NULL */
+    void    *copy;   /* our aligned memory for a caller's that kernels cannot use, or NULL */
+    void    *bound;  /* what the device has been given */
+    uint64_t bytes;
 } fm_binding;
 
 /* One launch of the last run, nanoseconds of CLOCK_MONOTONIC; 0: unknown. */
-typedef struct fm_step_record { uint64_t begin, end; } fm_step_record;
+typedef struct fm_step_record {
+    uint64_t begin, end;
+} fm_step_record;
 
 typedef struct fm_executor {
-    uint64_t        run;            /* of the present or next run */
-    uint8_t        *notify;         /* per step: its end must be reported */
-    uint32_t       *convert_first;  /* [steps + 1]: converts[convert_first[k]..) are due before step k */
+    uint64_t        run;           /* of the present or next run */
+    uint8_t        *notify;        /* per step: its end must be reported */
+    uint32_t       *convert_first; /* [steps + 1]: converts[convert_first[k]..) are due before step k */
     uint32_t       *converts;
-    uint32_t       *image_object;   /* per row of images: the object it is copied from */
-    fm_gather      *gathers;        /* per step; rows 0: none */
-    uint64_t       *order;          /* as many as the largest gather has rows */
-    uint64_t       *published;      /* per object: run + 1 in which the device was told of its bytes */
-    uint64_t       *bytes_before;   /* per step: bytes of objects first used up to it (for progress) */
-    bool            bad_index;      /* a computed index was out of range: the run ends, then fails */
+    uint32_t       *image_object; /* per row of images: the object it is copied from */
+    fm_gather      *gathers;      /* per step; rows 0: none */
+    uint64_t       *order;        /* as many as the largest gather has rows */
+    uint64_t       *published;    /* per object: run + 1 in which the device was told of its bytes */
+    uint64_t       *bytes_before; /* per step: bytes of objects first used up to it (for progress) */
+    bool            bad_index;    /* a computed index was out of range: the run ends, then fails */
     flashmem_error  bad_index_error;
     fm_row_batch    batch;
-    fm_step_record *records;        /* per step */
+    fm_step_record *records; /* per step */
     uint64_t        run_begin, run_end, row_bytes;
     double          serial_read, serial_compute;
 } fm_executor;
 
 struct flashmem_model {
-    fm_arena             *arena;    /* of everything that lives until close */
-    fm_arena             *plan_arena;
-    fm_log                log;
-    flashmem_run_options  options;  /* strings copied */
-    fm_open_hooks         hooks;
-    char                 *cache_folder; /* "" none */
-    const char           *selector; /* of the device; "" the first */
-    uint64_t              opened;   /* ns */
+    fm_arena            *arena; /* of everything that lives until close */
+    fm_arena            *plan_arena;
+    fm_log               log;
+    flashmem_run_options options; /* strings copied */
+    fm_open_hooks        hooks;
+    char                *cache_folder; /* "" none */
+    const char          *selector;     /* of the device; "" the first */
+    uint64_t             opened;       /* ns */
 
-    fm_pack               pack;
-    const fm_program     *program;
-    flashmem_memory_path  path;
-    fm_profile            profile;
-    fm_replay_request     request;
-    fm_replay             replay;   /* arrays in plan_arena */
+    fm_pack              pack;
+    const fm_program    *program;
+    flashmem_memory_path path;
+    fm_profile           profile;
+    fm_replay_request    request;
+    fm_replay            replay; /* arrays in plan_arena */
 
-    fm_memory             memory;   /* the regions */
-    fm_memory             staging;  /* row slots */
-    char                 *regions[FM_MEMORY_REGIONS];
-    char                **storage;  /* per value: host address, NULL while nothing is bound */
-    fm_read_object       *objects;
-    fm_progress           progress;
-    fm_reader            *reader;
+    fm_memory       memory;  /* the regions */
+    fm_memory       staging; /* row slots */
+    char           *regions[FM_MEMORY_REGIONS];
+    char          **storage; /* per value: host address, NULL while nothing is bound */
+    fm_read_object *objects;
+    fm_progress     progress;
+    fm_reader      *reader;
 
-    fm_gpu               *gpu;
-    fm_gpu_setup          setup;
-    uint64_t              device_up; /* ns: context and queue usable */
+    fm_gpu      *gpu;
+    fm_gpu_setup setup;
+    uint64_t     device_up; /* ns: context and queue usable */
 
-    fm_binding           *inputs, *outputs;
-    fm_executor           executor;
-    fm_trace             *trace;    /* NULL: not recording */
-    flashmem_stats        stats;    /* of the last run */
-    double                serial_startup;
-    bool                  broken;   /* a run failed for good */
+    fm_binding    *inputs, *outputs;
+    fm_executor    executor;
+    fm_trace      *trace; /* NULL: not recording */
+    flashmem_stats stats; /* of the last run */
+    double         serial_startup;
+    bool           broken; /* a run failed for good */
 };
 
 /* flashmem_model_open with parts replaced; hooks may be NULL. */
@@ -100,7 +102,8 @@ flashmem_status fm_model_open(const char *pack_path, const flashmem_run_options 
 /* Copies and checks the options; INVALID_ARGUMENT. */
 flashmem_status fm_options_take(flashmem_model *model, const flashmem_run_options *options, flashmem_error *err);
 /* Chooses program and memory path for the device's facts; WRONG_LAYOUT, UNSUPPORTED, DEVICE. */
-flashmem_status fm_options_choose_path(flashmem_model *model, const fm_gpu_facts *facts, bool certain, flashmem_error *err);
+flashmem_status fm_options_choose_path(flashmem_model *model, const fm_gpu_facts *facts, bool certain,
+                                       flashmem_error *err);
 /* Plans into plan_arena for the profile at hand; BUDGET. */
 flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err);
 

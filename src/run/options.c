@@ -39,9 +39,11 @@ static flashmem_status check_options(const flashmem_run_options *o, flashmem_err
                        "this version do not use");
     if (!isfinite(o->disk_rate) || o->disk_rate < 0)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "disk rate %g bytes per second", o->disk_rate);
-    if (o->read_depth > 256) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u reads in flight, at most 256", o->read_depth);
+    if (o->read_depth > 256)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u reads in flight, at most 256", o->read_depth);
     if (o->read_bytes % 4096 || o->read_bytes > 64u << 20)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u bytes per read: a multiple of 4096 up to 64 MiB is wanted", o->read_bytes);
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u bytes per read: a multiple of 4096 up to 64 MiB is wanted",
+                       o->read_bytes);
     if (o->threads > 4096) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u threads", o->threads);
     return FLASHMEM_OK;
 }
@@ -81,7 +83,8 @@ static flashmem_status wrong_layout(const flashmem_model *model, const fm_gpu_fa
                    "%s: its weights are laid out for '%s', device '%s' wants '%s': compile the model with "
                    "`flashmem compile MODEL.onnx -o PACK.flm --layout %s`%s",
                    model->pack.path, fm_layout_name(have), facts->name, fm_layout_name(want), fm_layout_name(want),
-                   have == FLASHMEM_LAYOUT_TEXTURE && facts->has_images ? ", or run it with --memory-path texture-copy" : "");
+                   have == FLASHMEM_LAYOUT_TEXTURE && facts->has_images ? ", or run it with --memory-path texture-copy"
+                                                                        : "");
 }
 
 static bool allows(const flashmem_model *model, flashmem_memory_path path) {
@@ -95,26 +98,30 @@ static flashmem_status choose_path(flashmem_model *model, const fm_gpu_facts *fa
         if (!allows(model, asked))
             return fm_fail(err, FLASHMEM_WRONG_LAYOUT,
                            "%s: its '%s' layout cannot be run by memory path '%s': compile the model with "
-                           "`flashmem compile MODEL.onnx -o PACK.flm --layout %s`", model->pack.path, fm_layout_name(layout),
-                           fm_memory_path_name(asked), asked == FLASHMEM_PATH_TEXTURE_COPY ? "texture" : "cpu");
+                           "`flashmem compile MODEL.onnx -o PACK.flm --layout %s`",
+                           model->pack.path, fm_layout_name(layout), fm_memory_path_name(asked),
+                           asked == FLASHMEM_PATH_TEXTURE_COPY ? "texture" : "cpu");
         model->path = asked;
     } else if (facts->is_null || layout == preferred_layout(facts)) {
         model->path = allows(model, FLASHMEM_PATH_IN_PLACE) ? FLASHMEM_PATH_IN_PLACE : FLASHMEM_PATH_TEXTURE_COPY;
         if (!allows(model, model->path))
-            return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: program %u needs a memory path that is not built in this version",
-                           model->pack.path, model->options.program);
+            return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                           "%s: program %u needs a memory path that is not built in this version", model->pack.path,
+                           model->options.program);
     } else {
         return wrong_layout(model, facts, err);
     }
     if (model->path == FLASHMEM_PATH_TEXTURE_COPY && !facts->has_images)
-        return fm_fail(err, FLASHMEM_DEVICE, "memory path 'texture-copy' needs images, which device '%s' does not have", facts->name);
+        return fm_fail(err, FLASHMEM_DEVICE, "memory path 'texture-copy' needs images, which device '%s' does not have",
+                       facts->name);
     return FLASHMEM_OK;
 }
 
 /* The device can run every kernel. */
 static flashmem_status check_needs(const flashmem_model *model, const fm_gpu_facts *facts, flashmem_error *err) {
-    uint32_t has = FM_DEVICE_NVIDIA * (strstr(facts->platform, "NVIDIA") != NULL) + FM_DEVICE_CPU * (facts->is_cpu != 0) +
-                   FM_DEVICE_IMAGE * (facts->has_images != 0) + FM_DEVICE_HALF * (facts->has_fp16 != 0);
+    uint32_t has = FM_DEVICE_NVIDIA * (strstr(facts->platform, "NVIDIA") != NULL) +
+                   FM_DEVICE_CPU * (facts->is_cpu != 0) + FM_DEVICE_IMAGE * (facts->has_images != 0) +
+                   FM_DEVICE_HALF * (facts->has_fp16 != 0);
     if (facts->is_null) return FLASHMEM_OK;
     for (uint32_t i = 0; i < model->program->kernel_count; i++) {
         const fm_kernel *kernel = &model->program->kernels[i];
@@ -128,14 +135,16 @@ static flashmem_status check_needs(const flashmem_model *model, const fm_gpu_fac
     return FLASHMEM_OK;
 }
 
-flashmem_status fm_options_choose_path(flashmem_model *model, const fm_gpu_facts *facts, bool certain, flashmem_error *err) {
+flashmem_status fm_options_choose_path(flashmem_model *model, const fm_gpu_facts *facts, bool certain,
+                                       flashmem_error *err) {
     if (model->options.program >= model->pack.program_count)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%s: program %u of %u", model->pack.path, model->options.program,
                        model->pack.program_count);
     model->program = &model->pack.programs[model->options.program];
     if (!certain && choose_path(model, facts, NULL) == FLASHMEM_OK) return FLASHMEM_OK;
     if (!certain) { /* the device may turn out to be another; plan for what the layout suggests */
-        model->path = model->pack.header.layout == FLASHMEM_LAYOUT_CPU ? FLASHMEM_PATH_IN_PLACE : FLASHMEM_PATH_TEXTURE_COPY;
+        model->path = model->pack.header.layout == FLASHMEM_LAYOUT_CPU ? FLASHMEM_PATH_IN_PLACE
+                                                                       : FLASHMEM_PATH_TEXTURE_COPY;
         if (allows(model, model->path)) return FLASHMEM_OK;
     }
     FM_TRY(choose_path(model, facts, err));
@@ -150,7 +159,9 @@ static flashmem_status set_budget(flashmem_model *model, flashmem_error *err) {
     uint64_t                    available = 0;
     if (o->budget_kind == FLASHMEM_BUDGET_AUTO || o->budget_kind == FLASHMEM_BUDGET_LEAVE) {
         available = fm_memory_available();
-        if (!available) return fm_fail(err, FLASHMEM_BUDGET, "the system does not say how much memory is free: give a budget in bytes");
+        if (!available)
+            return fm_fail(err, FLASHMEM_BUDGET,
+                           "the system does not say how much memory is free: give a budget in bytes");
     }
     switch (o->budget_kind) {
     case FLASHMEM_BUDGET_AUTO:
@@ -198,14 +209,15 @@ static void set_device(flashmem_model *model) {
 }
 
 flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
-    model->request = (fm_replay_request){ .slab_bytes = model->options.slab_bytes, .read_depth = model->options.read_depth,
+    model->request = (fm_replay_request){ .slab_bytes = model->options.slab_bytes,
+                                          .read_depth = model->options.read_depth,
                                           .read_bytes = model->options.read_bytes };
     set_device(model);
     FM_TRY(set_budget(model, err));
     model->request.external = external_values(model);
     flashmem_error  first = { 0 };
-    flashmem_status status = fm_replay_make(&model->pack, model->program, &model->request, &model->log, model->plan_arena,
-                                            &model->replay, &first);
+    flashmem_status status = fm_replay_make(&model->pack, model->program, &model->request, &model->log,
+                                            model->plan_arena, &model->replay, &first);
     if (status == FLASHMEM_BUDGET && model->options.budget_kind == FLASHMEM_BUDGET_PERCENT) {
         uint64_t asked = model->request.budget;
         model->request.minimum = true;

@@ -32,7 +32,8 @@ flashmem_status flashmem_device_probe(const char *device, uint32_t threads, doub
     }
     FM_TRY(fm_cl_device_find(&found, device ? device : "", threads, error));
     cl_context      context = found.cl->clCreateContext(NULL, 1, &found.device, NULL, NULL, &code);
-    flashmem_status status = code ? fm_cl_fail(error, code, "clCreateContext", found.facts.name) : launch_empty(&found, context, error);
+    flashmem_status status = code ? fm_cl_fail(error, code, "clCreateContext", found.facts.name)
+                                  : launch_empty(&found, context, error);
     if (!code) found.cl->clReleaseContext(context);
     fm_cl_device_release(&found);
     if (seconds) *seconds = fm_clock_seconds() - began;

@@ -12,20 +12,21 @@ enum { FM_PROFILE_RATES = 8 };
 
 typedef struct fm_profile {
     fm_gpu_facts facts;
-    uint32_t     seen;            /* facts and times come from a device, not from defaults */
-    uint32_t     runs;            /* whose times went into it */
+    uint32_t     seen; /* facts and times come from a device, not from defaults */
+    uint32_t     runs; /* whose times went into it */
     /* seconds = launch + max(flops / rate of its class, bytes / bandwidth) */
-    double       launch_seconds, flops_per_second[FM_COST_CLASSES], bytes_per_second;
-    double       startup_seconds; /* open to device ready, programs cached */
-    double       disk_rates[FM_PROFILE_RATES];
-    uint32_t     disk_next, disk_count;
+    double   launch_seconds, flops_per_second[FM_COST_CLASSES], bytes_per_second;
+    double   startup_seconds; /* open to device ready, programs cached */
+    double   disk_rates[FM_PROFILE_RATES];
+    uint32_t disk_next, disk_count;
 } fm_profile;
 
 /* Sane values for the class of device. */
 void fm_profile_default(fm_profile *profile, const fm_gpu_facts *facts);
 /* The profile for this way of naming a device and this number of threads; defaults where there is none or it is damaged
  * (logged).  folder "": defaults. */
-void fm_profile_load(fm_profile *profile, const char *folder, const char *selector, uint32_t threads, const fm_log *log);
+void fm_profile_load(fm_profile *profile, const char *folder, const char *selector, uint32_t threads,
+                     const fm_log *log);
 /* Atomically; a failure is a log line. */
 void fm_profile_save(const fm_profile *profile, const char *folder, const char *selector, uint32_t threads,
                      const fm_log *log);
@@ -36,10 +37,10 @@ bool fm_profile_meet(fm_profile *profile, const fm_gpu_facts *facts);
 /* Times of one run's launches: sums by cost class. */
 typedef struct fm_observed {
     double seconds[FM_COST_CLASSES], flops[FM_COST_CLASSES], bytes[FM_COST_CLASSES]; /* launch cost taken off */
-    double shortest; /* launch, seconds */
+    double shortest;                                                                 /* launch, seconds */
 } fm_observed;
-void fm_profile_learn(fm_profile *profile, const fm_observed *observed);
-void fm_profile_learn_disk(fm_profile *profile, double bytes_per_second);
+void   fm_profile_learn(fm_profile *profile, const fm_observed *observed);
+void   fm_profile_learn_disk(fm_profile *profile, double bytes_per_second);
 double fm_profile_disk_rate(const fm_profile *profile); /* median of the last runs; 1e9 without */
 
 #endif

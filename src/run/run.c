@@ -87,11 +87,15 @@ static void make_read_objects(flashmem_model *model) {
         const fm_replay_object *object = &r->objects[o];
         const fm_object        *packed = &model->pack.objects[object->object];
         model->objects[o] = (fm_read_object){
-            .file_offset = packed->file_offset + object->offset, .bytes = object->bytes,
+            .file_offset = packed->file_offset + object->offset,
+            .bytes = object->bytes,
             .to = model->regions[object->region] + object->place,
             .checksums = model->pack.checksums + packed->first_checksum + object->first_unit,
-            .unit_bytes = packed->unit_bytes, .after = object->after, .wrap = object->wrap,
-            .resident = object->resident, .name = object_name(model, object),
+            .unit_bytes = packed->unit_bytes,
+            .after = object->after,
+            .wrap = object->wrap,
+            .resident = object->resident,
+            .name = object_name(model, object),
         };
     }
 }
@@ -99,17 +103,27 @@ static void make_read_objects(flashmem_model *model) {
 static flashmem_status start_reads(flashmem_model *model, uint64_t slot_bytes, flashmem_error *err) {
     make_read_objects(model);
     fm_reader_config config = {
-        .path = model->pack.path, .fd = model->pack.fd, .objects = model->objects, .count = model->replay.object_count,
-        .steps = model->replay.step_count, .depth = model->replay.read_depth ? model->replay.read_depth : 1,
-        .bytes = model->replay.read_bytes ? model->replay.read_bytes : 1u << 20, .ops = model->hooks.read_ops,
-        .buffered = model->hooks.buffered, .serial = model->options.serial != 0,
-        .slots = slot_bytes ? model->staging.regions[0].base : NULL, .slot_bytes = slot_bytes,
-        .memory = &model->memory, .progress = &model->progress, .log = &model->log,
+        .path = model->pack.path,
+        .fd = model->pack.fd,
+        .objects = model->objects,
+        .count = model->replay.object_count,
+        .steps = model->replay.step_count,
+        .depth = model->replay.read_depth ? model->replay.read_depth : 1,
+        .bytes = model->replay.read_bytes ? model->replay.read_bytes : 1u << 20,
+        .ops = model->hooks.read_ops,
+        .buffered = model->hooks.buffered,
+        .serial = model->options.serial != 0,
+        .slots = slot_bytes ? model->staging.regions[0].base : NULL,
+        .slot_bytes = slot_bytes,
+        .memory = &model->memory,
+        .progress = &model->progress,
+        .log = &model->log,
     };
     FM_TRY(fm_reader_open(&model->reader, &config, err));
     model->progress.on_completed = fm_reader_completed;
     model->progress.user = model->reader;
-    fm_debug(&model->log, "load", "first reads submitted %.1f ms after open", (double)(fm_clock_ns() - model->opened) * 1e-6);
+    fm_debug(&model->log, "load", "first reads submitted %.1f ms after open",
+             (double)(fm_clock_ns() - model->opened) * 1e-6);
     return FLASHMEM_OK;
 }
 
@@ -145,7 +159,8 @@ static flashmem_status meet_device(flashmem_model *model, flashmem_error *err) {
     bool                 differs = fm_profile_meet(&model->profile, &model->gpu->facts);
     FM_TRY(fm_options_choose_path(model, &model->gpu->facts, true, err));
     if (!differs && planned == model->path) return FLASHMEM_OK;
-    if (planned == FLASHMEM_PATH_IN_PLACE && model->path == planned && model->request.value_align >= model->gpu->facts.base_align &&
+    if (planned == FLASHMEM_PATH_IN_PLACE && model->path == planned &&
+        model->request.value_align >= model->gpu->facts.base_align &&
         model->request.region_limit <= model->gpu->facts.max_allocation)
         return FLASHMEM_OK; /* what differs does not matter to this plan */
     fm_info(&model->log, "plan", "device '%s' is not the one planned for: planned again", model->gpu->facts.name);
@@ -156,8 +171,14 @@ static flashmem_status meet_device(flashmem_model *model, flashmem_error *err) {
 
 static flashmem_status prepare_device(flashmem_model *model, flashmem_error *err) {
     model->setup = (fm_gpu_setup){
-        .pack = &model->pack, .program = model->program, .replay = &model->replay, .regions = model->regions,
-        .path = model->path, .cache_folder = model->cache_folder, .progress = &model->progress, .log = &model->log,
+        .pack = &model->pack,
+        .program = model->program,
+        .replay = &model->replay,
+        .regions = model->regions,
+        .path = model->path,
+        .cache_folder = model->cache_folder,
+        .progress = &model->progress,
+        .log = &model->log,
     };
     fm_executor_make(model);
     FM_TRY(model->gpu->ops->prepare(model->gpu, &model->setup, err));

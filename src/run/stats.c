@@ -14,13 +14,25 @@ void fm_stats_begin(flashmem_model *model) {
     flashmem_stats  *s = &model->stats;
     bool             unlimited = model->request.budget == UINT64_MAX;
     *s = (flashmem_stats){
-        .budget_bytes = unlimited || model->request.minimum || model->request.automatic ? r->peak : model->request.budget,
-        .planned_peak_bytes = r->peak, .minimum_budget_bytes = r->minimum, .minimum_bound_bytes = r->minimum_bound,
-        .weight_bytes = model->pack.header.float_weight_bytes, .resident_bytes = r->resident_bytes,
-        .staging_bytes = r->staging_bytes, .activation_bytes = r->activation_peak, .slab_bytes = r->slab_bytes,
-        .steps = r->step_count, .kernel_steps = model->program->step_count, .read_depth = r->read_depth,
-        .read_bytes = r->read_bytes, .predicted_stall = r->stall, .predicted_latency = r->latency,
-        .average_bytes = r->average_bytes, .reader = "none", .memory_path = fm_memory_path_name(model->path),
+        .budget_bytes = unlimited || model->request.minimum || model->request.automatic ? r->peak
+                                                                                        : model->request.budget,
+        .planned_peak_bytes = r->peak,
+        .minimum_budget_bytes = r->minimum,
+        .minimum_bound_bytes = r->minimum_bound,
+        .weight_bytes = model->pack.header.float_weight_bytes,
+        .resident_bytes = r->resident_bytes,
+        .staging_bytes = r->staging_bytes,
+        .activation_bytes = r->activation_peak,
+        .slab_bytes = r->slab_bytes,
+        .steps = r->step_count,
+        .kernel_steps = model->program->step_count,
+        .read_depth = r->read_depth,
+        .read_bytes = r->read_bytes,
+        .predicted_stall = r->stall,
+        .predicted_latency = r->latency,
+        .average_bytes = r->average_bytes,
+        .reader = "none",
+        .memory_path = fm_memory_path_name(model->path),
         .device_name = "",
     };
     for (uint32_t i = 0; i < model->program->step_count; i++)
@@ -53,8 +65,8 @@ static uint64_t stall_of(const flashmem_model *model, const fm_read_record *read
 static void evaluate_steps(flashmem_model *model, const fm_read_record *reads) {
     const fm_executor *x = &model->executor;
     flashmem_stats    *s = &model->stats;
-    uint64_t           free_at = x->run_begin > model->device_up ? x->run_begin : model->device_up, stall = 0, compute = 0;
-    uint64_t           first = 0;
+    uint64_t free_at = x->run_begin > model->device_up ? x->run_begin : model->device_up, stall = 0, compute = 0;
+    uint64_t first = 0;
     for (uint32_t k = 0; k < model->replay.step_count; k++) {
         const fm_step_record *record = &x->records[k];
         stall += stall_of(model, reads, k, free_at);

@@ -17,11 +17,16 @@ typedef struct span {
     enum { SPAN_READ, SPAN_CHECK, SPAN_LAUNCH, SPAN_GATHER, SPAN_CONVERT, SPAN_STALL } kind;
 } span;
 
-typedef struct change { uint64_t at; int64_t bytes; } change; /* of the engine's own memory */
+typedef struct change {
+    uint64_t at;
+    int64_t  bytes;
+} change; /* of the engine's own memory */
 
 struct fm_trace {
-    span   *spans;   size_t span_count, span_capacity;
-    change *changes; size_t change_count, change_capacity;
+    span   *spans;
+    size_t  span_count, span_capacity;
+    change *changes;
+    size_t  change_count, change_capacity;
     bool    short_of_memory;
 };
 
@@ -74,8 +79,10 @@ static void record_reads(flashmem_model *model, const fm_read_record *reads, uin
         uint32_t               lane = 0;
         while (lane + 1 < DISK_LANES && lanes[lane] > c->submitted) lane++;
         lanes[lane] = c->completed;
-        add_span(model->trace, (span){ c->submitted, c->completed, c->bytes, TRACK_DISK + lane, run, c->object, SPAN_READ });
-        add_span(model->trace, (span){ c->check_from, c->check_to, c->bytes, TRACK_CONVERSION, run, c->object, SPAN_CHECK });
+        add_span(model->trace,
+                 (span){ c->submitted, c->completed, c->bytes, TRACK_DISK + lane, run, c->object, SPAN_READ });
+        add_span(model->trace,
+                 (span){ c->check_from, c->check_to, c->bytes, TRACK_CONVERSION, run, c->object, SPAN_CHECK });
     }
 }
 
@@ -110,12 +117,14 @@ static void record_memory(flashmem_model *model, const fm_read_record *reads) {
     for (uint32_t o = 0; o < r->object_count; o++) {
         if (!reads->requested[o]) continue;
         add_change(model->trace, reads->requested[o], (int64_t)r->objects[o].bytes);
-        if (!r->objects[o].resident) add_change(model->trace, x->records[r->objects[o].last].end, -(int64_t)r->objects[o].bytes);
+        if (!r->objects[o].resident)
+            add_change(model->trace, x->records[r->objects[o].last].end, -(int64_t)r->objects[o].bytes);
     }
     for (uint32_t v = 0; v < model->program->value_count; v++) {
         const fm_replay_value *value = &r->values[v];
         if (!value->placed || value->from < 0 || value->to >= (int32_t)r->step_count) continue;
-        add_change(model->trace, value->from == 0 ? x->run_begin : x->records[value->from].begin, (int64_t)value->bytes);
+        add_change(model->trace, value->from == 0 ? x->run_begin : x->records[value->from].begin,
+                   (int64_t)value->bytes);
         add_change(model->trace, value->to + 1 == (int32_t)r->step_count ? x->run_end : x->records[value->to].end,
                    -(int64_t)value->bytes);
     }
@@ -149,7 +158,9 @@ static const char *launch_name(const flashmem_model *model, uint32_t k) {
 }
 
 static void span_name(const flashmem_model *model, const span *s, char *name, size_t bytes) {
-    const fm_replay_step *step = s->kind == SPAN_LAUNCH || s->kind == SPAN_GATHER || s->kind == SPAN_STALL ? &model->replay.steps[s->index] : NULL;
+    const fm_replay_step *step = s->kind == SPAN_LAUNCH || s->kind == SPAN_GATHER || s->kind == SPAN_STALL
+                                     ? &model->replay.steps[s->index]
+                                     : NULL;
     switch (s->kind) {
     case SPAN_READ: snprintf(name, bytes, "%s", model->objects[s->index].name); break;
     case SPAN_CHECK: snprintf(name, bytes, "check %s", model->objects[s->index].name); break;
@@ -157,7 +168,8 @@ static void span_name(const flashmem_model *model, const span *s, char *name, si
     case SPAN_STALL: snprintf(name, bytes, "wait: %s", launch_name(model, s->index)); break;
     case SPAN_GATHER: snprintf(name, bytes, "rows: %s", launch_name(model, s->index)); break;
     case SPAN_LAUNCH:
-        if (step->panels) snprintf(name, bytes, "%s [%u+%u]", launch_name(model, s->index), step->first_panel, step->panels);
+        if (step->panels)
+            snprintf(name, bytes, "%s [%u+%u]", launch_name(model, s->index), step->first_panel, step->panels);
         else snprintf(name, bytes, "%s", launch_name(model, s->index));
         break;
     }
@@ -168,14 +180,16 @@ static void write_span(FILE *to, const flashmem_model *model, const span *s) {
     span_name(model, s, name, sizeof name);
     fputs(",\n{\"ph\":\"X\",\"pid\":1,\"name\":", to);
     write_text(to, name);
-    fprintf(to, ",\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"run\":%u,\"index\":%u,\"bytes\":%" PRIu64 "}}", s->track,
-            micros(model, s->begin), (double)(s->end - s->begin) * 1e-3, s->run, s->index, s->bytes);
+    fprintf(to, ",\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"run\":%u,\"index\":%u,\"bytes\":%" PRIu64 "}}",
+            s->track, micros(model, s->begin), (double)(s->end - s->begin) * 1e-3, s->run, s->index, s->bytes);
 }
 
 static void write_track(FILE *to, uint32_t track, const char *name, uint32_t number) {
     fprintf(to, ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"%s", track, name);
     if (number != UINT32_MAX) fprintf(to, " %u", number);
-    fprintf(to, "\"}},\n{\"ph\":\"M\",\"pid\":1,\"tid\":%u,\"name\":\"thread_sort_index\",\"args\":{\"sort_index\":%u}}", track, track);
+    fprintf(to,
+            "\"}},\n{\"ph\":\"M\",\"pid\":1,\"tid\":%u,\"name\":\"thread_sort_index\",\"args\":{\"sort_index\":%u}}",
+            track, track);
 }
 
 static int by_time(const void *a, const void *b) {
@@ -201,7 +215,8 @@ static void write_events(FILE *to, const flashmem_model *model) {
     for (size_t i = 0; i < trace->span_count; i++)
         if (trace->spans[i].track < TRACK_CONVERSION && trace->spans[i].track > lanes) lanes = trace->spans[i].track;
     fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"
-          "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"flashmem\"}}", to);
+          "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"flashmem\"}}",
+          to);
     for (uint32_t lane = TRACK_DISK; lane <= lanes; lane++) write_track(to, lane, "disk", lane - TRACK_DISK);
     write_track(to, TRACK_CONVERSION, "conversion", UINT32_MAX);
     write_track(to, TRACK_KERNELS, "kernels", UINT32_MAX);

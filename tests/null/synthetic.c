@@ -50,14 +50,21 @@ static uint32_t name_of(maker *m, const char *what, uint32_t index) {
 /* A large weight in panels, an object of its own. */
 static uint32_t large_weight(maker *m) {
     static const uint32_t ks[] = { 64, 96, 128, 160, 256, 320 };
-    uint64_t element = m->what->half ? 2 : 4, columns = m->what->texture ? 4 : 16, k = ks[next(m, 6)];
-    uint64_t panel = k * columns * element, unit = 1;
+    uint64_t              element = m->what->half ? 2 : 4, columns = m->what->texture ? 4 : 16, k = ks[next(m, 6)];
+    uint64_t              panel = k * columns * element, unit = 1;
     while (unit * panel % 4096) unit++;
     uint64_t panels = m->what->weight_bytes / panel + next(m, 7), units = (panels + unit - 1) / unit;
     uint32_t w = m->weight_count++, o = m->object_count++;
-    m->weights[w] = (fm_weight){ .name = name_of(m, "large", w), .kind = FM_WEIGHT_PANELS,
-        .format = m->what->half ? FM_WEIGHT_F16 : FM_WEIGHT_F32, .object = o, .bytes = units * unit * panel, .k = k,
-        .n = panels * columns - next(m, columns), .panels = panels, .panel_bytes = panel, .unit_panels = (uint32_t)unit };
+    m->weights[w] = (fm_weight){ .name = name_of(m, "large", w),
+                                 .kind = FM_WEIGHT_PANELS,
+                                 .format = m->what->half ? FM_WEIGHT_F16 : FM_WEIGHT_F32,
+                                 .object = o,
+                                 .bytes = units * unit * panel,
+                                 .k = k,
+                                 .n = panels * columns - next(m, columns),
+                                 .panels = panels,
+                                 .panel_bytes = panel,
+                                 .unit_panels = (uint32_t)unit };
     m->objects[o] = (fm_object){ .bytes = units * unit * panel, .weight = w, .unit_bytes = unit * panel };
     m->bundle = FM_NONE;
     return w;
@@ -73,10 +80,15 @@ static uint32_t small_weight(maker *m) {
         m->objects[m->bundle] = (fm_object){ .weight = FM_NONE };
     }
     fm_object *o = &m->objects[m->bundle];
-    uint64_t   offset = m->bundle_weights ? up(m->weights[w - 1].object_offset + m->weights[w - 1].bytes, FM_WEIGHT_ALIGN) : 0;
+    uint64_t offset = m->bundle_weights ? up(m->weights[w - 1].object_offset + m->weights[w - 1].bytes, FM_WEIGHT_ALIGN)
+                                        : 0;
     m->bundle_weights++;
-    m->weights[w] = (fm_weight){ .name = name_of(m, "small", w), .kind = FM_WEIGHT_DENSE, .format = FM_WEIGHT_F32,
-                                 .object = m->bundle, .object_offset = offset, .bytes = bytes };
+    m->weights[w] = (fm_weight){ .name = name_of(m, "small", w),
+                                 .kind = FM_WEIGHT_DENSE,
+                                 .format = FM_WEIGHT_F32,
+                                 .object = m->bundle,
+                                 .object_offset = offset,
+                                 .bytes = bytes };
     o->bytes = o->unit_bytes = up(offset + bytes, 4096);
     return w;
 }
@@ -85,9 +97,14 @@ static uint32_t table_weight(maker *m) {
     uint64_t element = m->what->half ? 2 : 4, n = 200 + next(m, 600);
     uint32_t w = m->weight_count++;
     m->bundle = FM_NONE;
-    m->weights[w] = (fm_weight){ .name = name_of(m, "table", w), .kind = FM_WEIGHT_ROWS,
-        .format = m->what->half ? FM_WEIGHT_F16 : FM_WEIGHT_F32, .object = FM_NONE, .bytes = FM_SYNTHETIC_TABLE_ROWS * n * element,
-        .k = FM_SYNTHETIC_TABLE_ROWS, .n = n, .row_bytes = n * element };
+    m->weights[w] = (fm_weight){ .name = name_of(m, "table", w),
+                                 .kind = FM_WEIGHT_ROWS,
+                                 .format = m->what->half ? FM_WEIGHT_F16 : FM_WEIGHT_F32,
+                                 .object = FM_NONE,
+                                 .bytes = FM_SYNTHETIC_TABLE_ROWS * n * element,
+                                 .k = FM_SYNTHETIC_TABLE_ROWS,
+                                 .n = n,
+                                 .row_bytes = n * element };
     return w;
 }
 
@@ -109,7 +126,8 @@ static void split_step(maker *m, uint32_t w, uint32_t out) {
     char     name[32];
     snprintf(name, sizeof name, "split %zu", m->b.step_count);
     if (next(m, 3) == 0)
-        scratch = fm_builder_value(&m->b, FM_VALUE_SCRATCH, FLASHMEM_F32, (int64_t)(4096 + 64 * next(m, 300)), NULL, NULL);
+        scratch = fm_builder_value(&m->b, FM_VALUE_SCRATCH, FLASHMEM_F32, (int64_t)(4096 + 64 * next(m, 300)), NULL,
+                                   NULL);
     fm_builder_begin(&m->b, name, m->kernel, FM_COST_MATMUL);
     fm_builder_read(&m->b, m->recent[0]);
     if (m->what->texture) fm_builder_image(&m->b, value);
@@ -157,7 +175,8 @@ static uint32_t index_step(maker *m, uint32_t count) {
     return out;
 }
 
-static uint32_t boundary(maker *m, fm_value_kind kind, flashmem_dtype dtype, int64_t count, const char *name, uint64_t limit) {
+static uint32_t boundary(maker *m, fm_value_kind kind, flashmem_dtype dtype, int64_t count, const char *name,
+                         uint64_t limit) {
     fm_shape shape = { 2, { 1, count } };
     uint32_t value = fm_builder_value(&m->b, kind, dtype, count * fm_dtype_bytes(dtype), name, &shape);
     m->b.values[value].limit = limit;
@@ -222,16 +241,24 @@ void fm_synthetic_write(const fm_synthetic *what, const char *path) {
     m->state = what->seed * 77 + 5;
     m->arena = fm_arena_create();
     build(m);
-    fm_program       program = fm_builder_program(&m->b);
-    uint32_t         paths = what->texture ? 1u << FLASHMEM_PATH_TEXTURE_COPY : 1u << FLASHMEM_PATH_IN_PLACE;
-    uint64_t         key = 1, bytes = 0, floats = 0;
+    fm_program program = fm_builder_program(&m->b);
+    uint32_t   paths = what->texture ? 1u << FLASHMEM_PATH_TEXTURE_COPY : 1u << FLASHMEM_PATH_IN_PLACE;
+    uint64_t   key = 1, bytes = 0, floats = 0;
     for (uint32_t w = 0; w < m->weight_count; w++) floats += m->weights[w].bytes;
     fm_pack_contents contents = {
         .layout = what->texture ? FLASHMEM_LAYOUT_TEXTURE : FLASHMEM_LAYOUT_CPU,
-        .weights = what->half ? FLASHMEM_WEIGHTS_FP16 : FLASHMEM_WEIGHTS_FP32, .float_weight_bytes = floats,
-        .strings = program.strings, .string_bytes = program.string_bytes, .weight_table = m->weights,
-        .weight_count = m->weight_count, .object_table = m->objects, .object_count = m->object_count,
-        .programs = &program, .memory_paths = &paths, .shape_keys = &key, .program_count = 1,
+        .weights = what->half ? FLASHMEM_WEIGHTS_FP16 : FLASHMEM_WEIGHTS_FP32,
+        .float_weight_bytes = floats,
+        .strings = program.strings,
+        .string_bytes = program.string_bytes,
+        .weight_table = m->weights,
+        .weight_count = m->weight_count,
+        .object_table = m->objects,
+        .object_count = m->object_count,
+        .programs = &program,
+        .memory_paths = &paths,
+        .shape_keys = &key,
+        .program_count = 1,
     };
     fm_pack_writer *writer = NULL;
     if (fm_pack_writer_open(&writer, path, &contents, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
@@ -253,7 +280,8 @@ void fm_synthetic_bind(flashmem_model *model, fm_synthetic_inputs *inputs, uint6
             uint64_t word = info.limit ? (state >> 33) % info.limit : state;
             memcpy((char *)inputs->data[i] + at, &word, info.bytes - at < 8 ? info.bytes - at : 8);
         }
-        if (flashmem_model_bind_input(model, i, inputs->data[i], info.bytes, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
+        if (flashmem_model_bind_input(model, i, inputs->data[i], info.bytes, &err) != FLASHMEM_OK)
+            fail_msg("%s", err.message);
     }
 }
 

@@ -8,15 +8,15 @@
 #include "flashmem/run.h"
 
 typedef struct fm_synthetic {
-    uint64_t seed;
-    uint32_t steps;        /* splittable steps; plain ones come between */
-    uint32_t weight_bytes; /* of a large weight, about */
-    uint32_t rows;         /* rows gathered first from a table, 0 = none */
-    uint32_t computed_rows;/* rows gathered in the middle by computed indices, 0 = none */
-    int      tied;         /* the last step uses the first large weight again */
-    int      half;         /* fp16 weights and table */
-    int      texture;      /* texture layout, weights through images */
-    const char *source;    /* kernel source that steps name; NULL: "none.cl" */
+    uint64_t    seed;
+    uint32_t    steps;         /* splittable steps; plain ones come between */
+    uint32_t    weight_bytes;  /* of a large weight, about */
+    uint32_t    rows;          /* rows gathered first from a table, 0 = none */
+    uint32_t    computed_rows; /* rows gathered in the middle by computed indices, 0 = none */
+    int         tied;          /* the last step uses the first large weight again */
+    int         half;          /* fp16 weights and table */
+    int         texture;       /* texture layout, weights through images */
+    const char *source;        /* kernel source that steps name; NULL: "none.cl" */
 } fm_synthetic;
 
 /* Writes the pack; aborts the test on failure. */

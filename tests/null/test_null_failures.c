@@ -15,7 +15,7 @@
 #include "tests/null/synthetic.h"
 #include "tests/run/faulty_reads.h"
 
-static char folder[64], path[128];
+static char               folder[64], path[128];
 static const fm_synthetic what = { .seed = 3, .steps = 6, .weight_bytes = 3u << 19, .rows = 24, .tied = 1 };
 
 static int setup(void **state) {
@@ -52,7 +52,8 @@ static flashmem_model *open_model(const flashmem_run_options *o, const fm_open_h
 
 static void expect(flashmem_status found, flashmem_status wanted, const flashmem_error *err, const char *part) {
     if (found != wanted || !strstr(err->message, part))
-        fail_msg("%s '%s', wanted %s '...%s...'", flashmem_status_name(found), err->message, flashmem_status_name(wanted), part);
+        fail_msg("%s '%s', wanted %s '...%s...'", flashmem_status_name(found), err->message,
+                 flashmem_status_name(wanted), part);
 }
 
 static void expect_open(const flashmem_run_options *o, flashmem_status wanted, const char *part) {
@@ -139,11 +140,13 @@ static void test_run__checks_inputs(void **state) {
     flashmem_error       unbound = { 0 }, size = { 0 }, index = { 0 }, low = { 0 }, none = { 0 };
     expect(flashmem_model_run(model, &unbound), FLASHMEM_BAD_INPUT, &unbound, "'x' is not bound");
     fm_synthetic_bind(model, &inputs, 4);
-    expect(flashmem_model_bind_input(model, 0, inputs.data[0], 8, &size), FLASHMEM_BAD_INPUT, &size, "8 bytes given, the compiled shape needs 12000");
+    expect(flashmem_model_bind_input(model, 0, inputs.data[0], 8, &size), FLASHMEM_BAD_INPUT, &size,
+           "8 bytes given, the compiled shape needs 12000");
     assert_int_equal(flashmem_model_bind_input(model, 9, inputs.data[0], 8, NULL), FLASHMEM_INVALID_ARGUMENT);
     int64_t *ids = inputs.data[1], kept = ids[5];
     ids[5] = FM_SYNTHETIC_TABLE_ROWS;
-    expect(flashmem_model_run(model, &index), FLASHMEM_BAD_INPUT, &index, "input 'ids': value 500 at position 5 is used as an index, which must lie below 500");
+    expect(flashmem_model_run(model, &index), FLASHMEM_BAD_INPUT, &index,
+           "input 'ids': value 500 at position 5 is used as an index, which must lie below 500");
     ids[5] = INT64_MIN;
     expect(flashmem_model_run(model, &low), FLASHMEM_BAD_INPUT, &low, "-9223372036854775808");
     ids[5] = kept; /* the model is still good */
@@ -233,9 +236,9 @@ static void test_cancel__from_another_thread(void **state) {
 }
 
 static flashmem_model *signalled;
-static void on_alarm(int number) {
-    (void)number;
-    flashmem_model_cancel(signalled);
+static void            on_alarm(int number) {
+               (void)number;
+               flashmem_model_cancel(signalled);
 }
 
 static void test_cancel__from_a_signal_handler(void **state) {
@@ -349,13 +352,14 @@ static void test_null__notices_wrong_plans(void **state) {
 
 static void test_trace__holds_every_track(void **state) {
     (void)state;
-    static const char *const wanted[] = { "\"disk 0\"", "\"conversion\"", "\"kernels\"", "\"stalls\"", "\"ph\":\"C\"", "rows: gather", "split " };
-    flashmem_run_options o = options_for(30);
-    flashmem_model      *model = open_model(&o, NULL);
-    fm_synthetic_inputs  inputs = { 0 };
-    flashmem_error       err = { 0 };
-    char                 file[160];
-    void                *text;
+    static const char *const wanted[] = { "\"disk 0\"",   "\"conversion\"", "\"kernels\"", "\"stalls\"",
+                                          "\"ph\":\"C\"", "rows: gather",   "split " };
+    flashmem_run_options     o = options_for(30);
+    flashmem_model          *model = open_model(&o, NULL);
+    fm_synthetic_inputs      inputs = { 0 };
+    flashmem_error           err = { 0 };
+    char                     file[160];
+    void                    *text;
     snprintf(file, sizeof file, "%s/t.json", folder);
     assert_int_equal(flashmem_model_trace_write(model, file, NULL), FLASHMEM_INVALID_ARGUMENT);
     assert_int_equal(flashmem_model_trace_begin(model, &err), FLASHMEM_OK);

@@ -23,10 +23,22 @@ static _Atomic int counting, counted;
 static void count(void) {
     if (atomic_load(&counting)) atomic_fetch_add(&counted, 1);
 }
-void *__wrap_malloc(size_t bytes) { count(); return __real_malloc(bytes); }
-void *__wrap_calloc(size_t n, size_t each) { count(); return __real_calloc(n, each); }
-void *__wrap_realloc(void *block, size_t bytes) { count(); return __real_realloc(block, bytes); }
-int   __wrap_posix_memalign(void **out, size_t align, size_t bytes) { count(); return __real_posix_memalign(out, align, bytes); }
+void *__wrap_malloc(size_t bytes) {
+    count();
+    return __real_malloc(bytes);
+}
+void *__wrap_calloc(size_t n, size_t each) {
+    count();
+    return __real_calloc(n, each);
+}
+void *__wrap_realloc(void *block, size_t bytes) {
+    count();
+    return __real_realloc(block, bytes);
+}
+int __wrap_posix_memalign(void **out, size_t align, size_t bytes) {
+    count();
+    return __real_posix_memalign(out, align, bytes);
+}
 
 static void run_counted(const fm_synthetic *what, flashmem_budget_kind kind, double value, uint32_t serial) {
     char                 path[] = "/var/tmp/fm-alloc-XXXXXX";
@@ -60,7 +72,9 @@ static void run_counted(const fm_synthetic *what, flashmem_budget_kind kind, dou
 
 static void test_run__allocates_nothing(void **state) {
     (void)state;
-    fm_synthetic what = { .seed = 5, .steps = 6, .weight_bytes = 3u << 19, .rows = 100, .computed_rows = 9, .tied = 1, .half = 1 };
+    fm_synthetic what = {
+        .seed = 5, .steps = 6, .weight_bytes = 3u << 19, .rows = 100, .computed_rows = 9, .tied = 1, .half = 1
+    };
     run_counted(&what, FLASHMEM_BUDGET_MINIMUM, 0, 0);
     run_counted(&what, FLASHMEM_BUDGET_PERCENT, 40, 0);
     run_counted(&what, FLASHMEM_BUDGET_OFF, 0, 0);
@@ -81,6 +95,7 @@ static void test_counting__counts(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_counting__counts), cmocka_unit_test(test_run__allocates_nothing) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_counting__counts),
+                                        cmocka_unit_test(test_run__allocates_nothing) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

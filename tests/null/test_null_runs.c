@@ -64,7 +64,7 @@ static uint64_t outputs_of(const flashmem_run_options *o, const fm_open_hooks *h
 
 /* Odd seeds through threads, whose reads ThreadSanitizer sees. */
 static void check_all_budgets(const fm_synthetic *what) {
-    fm_open_hooks hooks = { .read_ops = what->seed % 2 ? &fm_read_threads : NULL };
+    fm_open_hooks       hooks = { .read_ops = what->seed % 2 ? &fm_read_threads : NULL };
     static const double percents[] = { 75, 50, 25, 12.5, 5 };
     fm_synthetic_write(what, path);
     flashmem_run_options o = options_for(FLASHMEM_BUDGET_OFF, 0);
@@ -90,8 +90,13 @@ static void check_all_budgets(const fm_synthetic *what) {
 static void test_run__same_outputs_at_every_budget(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 5; seed++) {
-        fm_synthetic what = { .seed = seed, .steps = 5 + (uint32_t)seed % 3, .weight_bytes = 3u << 19, .rows = seed % 2 ? 40 : 0,
-                              .computed_rows = seed % 3 ? 0 : 17, .tied = seed % 2 == 0, .half = seed > 3 };
+        fm_synthetic what = { .seed = seed,
+                              .steps = 5 + (uint32_t)seed % 3,
+                              .weight_bytes = 3u << 19,
+                              .rows = seed % 2 ? 40 : 0,
+                              .computed_rows = seed % 3 ? 0 : 17,
+                              .tied = seed % 2 == 0,
+                              .half = seed > 3 };
         check_all_budgets(&what);
     }
 }
@@ -99,7 +104,9 @@ static void test_run__same_outputs_at_every_budget(void **state) {
 static void test_run__same_outputs_through_images(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 3; seed++) {
-        fm_synthetic what = { .seed = seed, .steps = 5, .weight_bytes = 3u << 19, .rows = 20, .half = seed == 2, .texture = 1 };
+        fm_synthetic what = {
+            .seed = seed, .steps = 5, .weight_bytes = 3u << 19, .rows = 20, .half = seed == 2, .texture = 1
+        };
         check_all_budgets(&what);
     }
 }
@@ -107,7 +114,7 @@ static void test_run__same_outputs_through_images(void **state) {
 /* Launches that take time let reads run into whatever the plan wrongly thinks is free. */
 static void test_run__slow_launches_and_fast_reads(void **state) {
     (void)state;
-    fm_synthetic what = { .seed = 11, .steps = 8, .weight_bytes = 3u << 19, .rows = 10, .tied = 1 };
+    fm_synthetic  what = { .seed = 11, .steps = 8, .weight_bytes = 3u << 19, .rows = 10, .tied = 1 };
     fm_open_hooks hooks = { .null_time_scale = 3 };
     fm_synthetic_write(&what, path);
     flashmem_run_options o = options_for(FLASHMEM_BUDGET_OFF, 0);
@@ -179,7 +186,8 @@ static void test_run__inputs_and_outputs_of_any_alignment(void **state) {
             for (uint32_t i = 0; i < 2; i++) {
                 flashmem_model_output_info(model, i, &info);
                 assert_int_equal(posix_memalign(&outputs[i], 64, info.bytes + 64), 0);
-                assert_int_equal(flashmem_model_bind_output(model, i, (char *)outputs[i] + shift, info.bytes, &err), FLASHMEM_OK);
+                assert_int_equal(flashmem_model_bind_output(model, i, (char *)outputs[i] + shift, info.bytes, &err),
+                                 FLASHMEM_OK);
             }
             if (flashmem_model_run(model, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
             assert_ptr_equal(flashmem_model_output(model, 0), (char *)outputs[0] + shift);

@@ -42,12 +42,12 @@ static const char *source =
     "    out[i] = sum;\n"
     "}\n";
 
-static char          folder[64], pack_path[128], cache[128], lines[65536];
-static float         weights[LAYERS][K][K], biases[LAYERS][K], table[TABLE][K], x[K] __attribute__((aligned(64)));
-static int64_t       ids[ROWS] __attribute__((aligned(64))) = { 3, 89, 3, 0, -1 };
-static float         expected[K];
-static bool          have_opencl;
-static char          why_not[1024];
+static char    folder[64], pack_path[128], cache[128], lines[65536];
+static float   weights[LAYERS][K][K], biases[LAYERS][K], table[TABLE][K], x[K] __attribute__((aligned(64)));
+static int64_t ids[ROWS] __attribute__((aligned(64))) = { 3, 89, 3, 0, -1 };
+static float   expected[K];
+static bool    have_opencl;
+static char    why_not[1024];
 
 static void log_line(void *user, flashmem_log_level level, const char *category, const char *message) {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* any thread of the library logs */
@@ -132,14 +132,16 @@ static void need_opencl(void) {
 static void build(fm_program_builder *b, bool texture, const char *options) {
     fm_shape shape = { 2, { 1, K } }, id_shape = { 1, { ROWS } };
     int64_t  panels = texture ? K / 4 : K / 16;
-    uint32_t kernel = fm_builder_kernel(b, "test.cl", options, texture ? "dense_image" : "dense", texture ? FM_DEVICE_IMAGE : 0);
+    uint32_t kernel = fm_builder_kernel(b, "test.cl", options, texture ? "dense_image" : "dense",
+                                        texture ? FM_DEVICE_IMAGE : 0);
     uint32_t in = fm_builder_value(b, FM_VALUE_INPUT, FLASHMEM_F32, K * 4, "x", &shape);
     uint32_t id = fm_builder_value(b, FM_VALUE_INPUT, FLASHMEM_I64, ROWS * 8, "ids", &id_shape);
     b->values[id].limit = TABLE;
     fm_builder_input(b, in);
     fm_builder_input(b, id);
     uint32_t rows = fm_builder_value(b, FM_VALUE_ACTIVATION, FLASHMEM_F32, ROWS * K * 4, NULL, NULL);
-    fm_builder_gather_rows(b, "rows", id, fm_builder_weight(b, 2 * LAYERS, FLASHMEM_F32, TABLE * K * 4, NULL), rows, ROWS);
+    fm_builder_gather_rows(b, "rows", id, fm_builder_weight(b, 2 * LAYERS, FLASHMEM_F32, TABLE * K * 4, NULL), rows,
+                           ROWS);
     uint32_t now = fm_builder_value(b, FM_VALUE_ACTIVATION, FLASHMEM_F32, K * 4, NULL, NULL);
     fm_builder_begin(b, "sum", fm_builder_kernel(b, "test.cl", options, "sum_rows", 0), FM_COST_ELEMENTWISE);
     fm_builder_read(b, rows);
@@ -185,19 +187,39 @@ static void write_pack(bool texture, const char *options) {
     fm_builder_init(&b, arena);
     build(&b, texture, options);
     for (uint32_t l = 0; l < LAYERS; l++) {
-        w[2 * l] = (fm_weight){ .name = FM_NONE, .kind = FM_WEIGHT_PANELS, .object = 2 * l, .bytes = K * K * 4, .k = K, .n = K,
-                                .panels = K / columns, .panel_bytes = panel, .unit_panels = 1 };
+        w[2 * l] = (fm_weight){ .name = FM_NONE,
+                                .kind = FM_WEIGHT_PANELS,
+                                .object = 2 * l,
+                                .bytes = K * K * 4,
+                                .k = K,
+                                .n = K,
+                                .panels = K / columns,
+                                .panel_bytes = panel,
+                                .unit_panels = 1 };
         w[2 * l + 1] = (fm_weight){ .name = FM_NONE, .kind = FM_WEIGHT_DENSE, .object = 2 * l + 1, .bytes = K * 4 };
         o[2 * l] = (fm_object){ .bytes = K * K * 4, .weight = 2 * l, .unit_bytes = panel };
         o[2 * l + 1] = (fm_object){ .bytes = 4096, .weight = FM_NONE, .unit_bytes = 4096 };
     }
-    w[2 * LAYERS] = (fm_weight){ .name = FM_NONE, .kind = FM_WEIGHT_ROWS, .object = FM_NONE, .bytes = TABLE * K * 4, .k = TABLE,
-                                 .n = K, .row_bytes = K * 4 };
+    w[2 * LAYERS] = (fm_weight){ .name = FM_NONE,
+                                 .kind = FM_WEIGHT_ROWS,
+                                 .object = FM_NONE,
+                                 .bytes = TABLE * K * 4,
+                                 .k = TABLE,
+                                 .n = K,
+                                 .row_bytes = K * 4 };
     fm_program       program = fm_builder_program(&b);
     fm_pack_contents contents = {
-        .layout = texture ? FLASHMEM_LAYOUT_TEXTURE : FLASHMEM_LAYOUT_CPU, .float_weight_bytes = LAYERS * K * (K + 1) * 4,
-        .strings = program.strings, .string_bytes = program.string_bytes, .weight_table = w, .weight_count = 2 * LAYERS + 1,
-        .object_table = o, .object_count = 2 * LAYERS, .programs = &program, .memory_paths = &paths, .shape_keys = &key,
+        .layout = texture ? FLASHMEM_LAYOUT_TEXTURE : FLASHMEM_LAYOUT_CPU,
+        .float_weight_bytes = LAYERS * K * (K + 1) * 4,
+        .strings = program.strings,
+        .string_bytes = program.string_bytes,
+        .weight_table = w,
+        .weight_count = 2 * LAYERS + 1,
+        .object_table = o,
+        .object_count = 2 * LAYERS,
+        .programs = &program,
+        .memory_paths = &paths,
+        .shape_keys = &key,
         .program_count = 1,
     };
     if (fm_pack_writer_open(&writer, pack_path, &contents, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
@@ -295,7 +317,8 @@ static void test_opencl__one_thread(void **state) {
 
 static void damage_file(const char *pattern) {
     char command[512];
-    snprintf(command, sizeof command, "for f in %s/%s; do printf XXXX | dd of=$f bs=1 seek=30 conv=notrunc 2>/dev/null; done", cache, pattern);
+    snprintf(command, sizeof command,
+             "for f in %s/%s; do printf XXXX | dd of=$f bs=1 seek=30 conv=notrunc 2>/dev/null; done", cache, pattern);
     assert_int_equal(system(command), 0);
 }
 
@@ -395,7 +418,8 @@ static void test_opencl__pack_for_other_kernels(void **state) {
     assert_int_equal(flashmem_model_bind_input(model, 0, x, sizeof x, &err), FLASHMEM_OK);
     assert_int_equal(flashmem_model_bind_input(model, 1, ids, sizeof ids, &err), FLASHMEM_OK);
     assert_int_equal(flashmem_model_run(model, &err), FLASHMEM_BAD_PACK);
-    if (!strstr(err.message, "kernel 'dense' of 'test.cl' takes 8 arguments, the pack gives 7")) fail_msg("%s", err.message);
+    if (!strstr(err.message, "kernel 'dense' of 'test.cl' takes 8 arguments, the pack gives 7"))
+        fail_msg("%s", err.message);
     flashmem_model_close(model);
     save_text("test.cl", source);
 }

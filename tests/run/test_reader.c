@@ -14,13 +14,13 @@
 
 enum { OBJECTS = 6, UNIT = 64 << 10, OBJECT = 5 * UNIT + 4096, STEPS = 10, ROWS = 300, ROW = 1000 };
 
-static char            folder[64], path[128];
-static int             fd;
-static char           *file_bytes, *memory, *slots;
-static uint64_t        file_size, checksums[OBJECTS][6], row_checksums[ROWS];
-static fm_read_object  objects[OBJECTS];
-static fm_progress     progress;
-static const uint64_t  TABLE = (uint64_t)OBJECTS * OBJECT;
+static char           folder[64], path[128];
+static int            fd;
+static char          *file_bytes, *memory, *slots;
+static uint64_t       file_size, checksums[OBJECTS][6], row_checksums[ROWS];
+static fm_read_object objects[OBJECTS];
+static fm_progress    progress;
+static const uint64_t TABLE = (uint64_t)OBJECTS * OBJECT;
 
 static int setup(void **state) {
     (void)state;
@@ -34,8 +34,7 @@ static int setup(void **state) {
     fwrite(file_bytes, 1, file_size, f);
     fclose(f);
     for (int o = 0; o < OBJECTS; o++)
-        for (int u = 0; u < 6; u++)
-            checksums[o][u] = fm_hash(file_bytes + o * OBJECT + u * UNIT, u < 5 ? UNIT : 4096);
+        for (int u = 0; u < 6; u++) checksums[o][u] = fm_hash(file_bytes + o * OBJECT + u * UNIT, u < 5 ? UNIT : 4096);
     for (int r = 0; r < ROWS; r++) row_checksums[r] = fm_hash(file_bytes + TABLE + r * ROW, ROW);
     memory = aligned_alloc(4096, OBJECTS * OBJECT);
     slots = aligned_alloc(4096, FM_ROW_SLOTS * fm_replay_row_slot_bytes(ROW));
@@ -57,10 +56,23 @@ static fm_reader_config prepare(const fm_read_ops *ops) {
     fm_progress_init(&progress);
     memset(memory, 0, OBJECTS * OBJECT);
     for (int o = 0; o < OBJECTS; o++)
-        objects[o] = (fm_read_object){ .file_offset = (uint64_t)o * OBJECT, .bytes = OBJECT, .to = memory + o * OBJECT,
-                                       .checksums = checksums[o], .unit_bytes = UNIT, .after = -1, .name = "weight 'w'" };
-    return (fm_reader_config){ .path = path, .fd = fd, .objects = objects, .count = OBJECTS, .steps = STEPS, .depth = 3,
-                               .bytes = 128 << 10, .ops = ops, .slots = slots, .slot_bytes = fm_replay_row_slot_bytes(ROW),
+        objects[o] = (fm_read_object){ .file_offset = (uint64_t)o * OBJECT,
+                                       .bytes = OBJECT,
+                                       .to = memory + o * OBJECT,
+                                       .checksums = checksums[o],
+                                       .unit_bytes = UNIT,
+                                       .after = -1,
+                                       .name = "weight 'w'" };
+    return (fm_reader_config){ .path = path,
+                               .fd = fd,
+                               .objects = objects,
+                               .count = OBJECTS,
+                               .steps = STEPS,
+                               .depth = 3,
+                               .bytes = 128 << 10,
+                               .ops = ops,
+                               .slots = slots,
+                               .slot_bytes = fm_replay_row_slot_bytes(ROW),
                                .progress = &progress };
 }
 
@@ -70,7 +82,11 @@ static void finish(fm_reader *reader) {
     close(fd);
 }
 
-typedef struct arrival { fm_reader *reader; uint32_t object; uint64_t run; } arrival;
+typedef struct arrival {
+    fm_reader *reader;
+    uint32_t   object;
+    uint64_t   run;
+} arrival;
 static bool arrived(void *user) {
     arrival *a = user;
     return fm_reader_has(a->reader, a->object, a->run);
@@ -81,7 +97,9 @@ static flashmem_status wait_for(fm_reader *reader, uint32_t object, uint64_t run
     return fm_progress_wait(&progress, arrived, &a, err);
 }
 
-static void expect_bytes(uint32_t object) { assert_memory_equal(memory + object * OBJECT, file_bytes + object * OBJECT, OBJECT); }
+static void expect_bytes(uint32_t object) {
+    assert_memory_equal(memory + object * OBJECT, file_bytes + object * OBJECT, OBJECT);
+}
 
 static fm_reader *open_reader(fm_reader_config *config) {
     fm_reader     *reader;
@@ -282,13 +300,21 @@ static fm_row_batch rows_batch(uint64_t *order, uint32_t count, float *out) {
     for (uint32_t i = 0; i < count; i++) order[i] = (uint64_t)(i * 7919u % ROWS) << 32 | i;
     order[0] = (uint64_t)(ROWS - 1) << 32; /* the last: its page is cut by the end of the file */
     qsort(order, count, sizeof *order, by_value);
-    return (fm_row_batch){ .name = "table", .file_offset = TABLE, .row_bytes = ROW, .elements = ROW / 4,
-                           .checksums = row_checksums, .order = order, .count = count, .out = (char *)out, .out_bytes = ROW };
+    return (fm_row_batch){ .name = "table",
+                           .file_offset = TABLE,
+                           .row_bytes = ROW,
+                           .elements = ROW / 4,
+                           .checksums = row_checksums,
+                           .order = order,
+                           .count = count,
+                           .out = (char *)out,
+                           .out_bytes = ROW };
 }
 
 static void expect_rows(const uint64_t *order, uint32_t count, const float *out) {
     for (uint32_t i = 0; i < count; i++)
-        assert_memory_equal((const char *)out + (order[i] & UINT32_MAX) * ROW, file_bytes + TABLE + (order[i] >> 32) * ROW, ROW);
+        assert_memory_equal((const char *)out + (order[i] & UINT32_MAX) * ROW,
+                            file_bytes + TABLE + (order[i] >> 32) * ROW, ROW);
 }
 
 static void test_reader__rows_in_any_order_with_duplicates(void **state) {

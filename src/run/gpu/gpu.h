@@ -28,14 +28,14 @@ typedef struct fm_gpu_facts {
 } fm_gpu_facts;
 
 typedef struct fm_gpu_setup {
-    const fm_pack    *pack;
-    const fm_program *program;
-    const fm_replay  *replay;
-    char *const      *regions; /* host memory of each of replay->region_count regions */
+    const fm_pack       *pack;
+    const fm_program    *program;
+    const fm_replay     *replay;
+    char *const         *regions; /* host memory of each of replay->region_count regions */
     flashmem_memory_path path;
-    const char       *cache_folder; /* of the program cache; "" none */
-    fm_progress      *progress;
-    const fm_log     *log;
+    const char          *cache_folder; /* of the program cache; "" none */
+    fm_progress         *progress;
+    const fm_log        *log;
 } fm_gpu_setup;
 
 typedef struct fm_gpu fm_gpu;

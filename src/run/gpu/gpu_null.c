@@ -26,7 +26,9 @@ typedef struct command {
     uint64_t ended;
 } command;
 
-typedef struct step_time { uint64_t begin, end; } step_time;
+typedef struct step_time {
+    uint64_t begin, end;
+} step_time;
 
 typedef struct null_device {
     fm_gpu              gpu;
@@ -58,7 +60,8 @@ static const char *launch_name(const null_device *d, uint32_t k) {
 
 /* --- weights ------------------------------------------------------------------------------------------------------ */
 
-static flashmem_status wrong_bytes(const null_device *d, uint32_t k, uint32_t object, uint64_t unit, flashmem_error *err) {
+static flashmem_status wrong_bytes(const null_device *d, uint32_t k, uint32_t object, uint64_t unit,
+                                   flashmem_error *err) {
     const fm_replay_object *o = &d->setup->replay->objects[object];
     return fm_fail(err, FLASHMEM_INTERNAL,
                    "launch %u ('%s'): object %u (pack object %u, unit %" PRIu64 ") does not lie at %" PRIu64
@@ -101,13 +104,15 @@ static flashmem_status check_image(const null_device *d, uint32_t k, const fm_op
     const fm_replay_pool_image *pool = &d->setup->replay->pool[image->image];
     const fm_weight            *weight = &d->setup->pack->weights[image->weight];
     const fm_object            *packed = &d->setup->pack->objects[weight->object];
-    if (packed->weight != image->weight || image->first_panel % weight->unit_panels) return FLASHMEM_OK; /* in a bundle */
+    if (packed->weight != image->weight || image->first_panel % weight->unit_panels)
+        return FLASHMEM_OK; /* in a bundle */
     uint64_t unit_panels = weight->unit_panels, row = image_row_bytes(d, pool);
     for (uint64_t p = 0; p < image->panels; p += unit_panels) {
         uint64_t count = image->panels - p < unit_panels ? image->panels - p : unit_panels;
         uint64_t unit = (image->first_panel + p) / unit_panels;
         uint64_t bytes = unit * packed->unit_bytes + packed->unit_bytes > packed->bytes
-                             ? packed->bytes - unit * packed->unit_bytes : packed->unit_bytes;
+                             ? packed->bytes - unit * packed->unit_bytes
+                             : packed->unit_bytes;
         if (count * weight->panel_bytes != bytes) continue; /* a padded unit: its padding is not in the image */
         for (uint64_t i = 0; i < count; i++)
             memcpy(d->unit + i * weight->panel_bytes, d->images[image->image] + (p + i) * row, weight->panel_bytes);
@@ -175,8 +180,8 @@ static void fill(const null_device *d, const fm_operand *o, uint64_t from, uint6
 static void write_part(const null_device *d, uint32_t k, const fm_operand *split, uint64_t seed) {
     const fm_replay_step *rs = &d->setup->replay->steps[k];
     const fm_launch      *launch = &d->launches[k];
-    const fm_weight *weight = &d->setup->pack->weights[d->setup->program->values[split->value].weight];
-    uint64_t         first = rs->panels ? rs->first_panel : 0, panels = rs->panels ? rs->panels : weight->panels;
+    const fm_weight      *weight = &d->setup->pack->weights[d->setup->program->values[split->value].weight];
+    uint64_t              first = rs->panels ? rs->first_panel : 0, panels = rs->panels ? rs->panels : weight->panels;
     for (uint64_t i = 0; i < panels; i++) {
         uint64_t key[2] = { first + i, panel_hash(d, split, i, weight->panel_bytes) };
         uint64_t hash = fm_hash_seeded(key, sizeof key, seed);
@@ -232,7 +237,8 @@ static void execute_convert(null_device *d, uint32_t row) {
     const char *from = d->setup->regions[object->region] + object->place + image->source;
     d->convert_times[row].begin = fm_clock_ns();
     for (uint64_t p = 0; p < image->panels; p++)
-        memcpy(d->images[image->image] + p * image_row_bytes(d, pool), from + p * weight->panel_bytes, weight->panel_bytes);
+        memcpy(d->images[image->image] + p * image_row_bytes(d, pool), from + p * weight->panel_bytes,
+               weight->panel_bytes);
     d->convert_times[row].end = fm_clock_ns();
 }
 
@@ -313,7 +319,8 @@ static flashmem_status null_bind(fm_gpu *gpu, uint32_t value, void *data, uint64
     return FLASHMEM_OK;
 }
 
-static flashmem_status null_publish(fm_gpu *gpu, uint32_t region, uint64_t offset, uint64_t bytes, flashmem_error *err) {
+static flashmem_status null_publish(fm_gpu *gpu, uint32_t region, uint64_t offset, uint64_t bytes,
+                                    flashmem_error *err) {
     (void)gpu, (void)region, (void)offset, (void)bytes, (void)err;
     return FLASHMEM_OK;
 }
@@ -380,17 +387,37 @@ static void null_close(fm_gpu *gpu) {
 }
 
 static const fm_gpu_ops null_ops = {
-    .prepare = null_prepare, .bind = null_bind, .publish = null_publish, .publish_value = null_value,
-    .fetch_value = null_value, .convert = null_convert, .launch = null_launch, .flush = null_flush,
-    .drain = null_drain, .step_times = null_step_times, .convert_times = null_convert_times,
-    .end_run = null_end_run, .close = null_close,
+    .prepare = null_prepare,
+    .bind = null_bind,
+    .publish = null_publish,
+    .publish_value = null_value,
+    .fetch_value = null_value,
+    .convert = null_convert,
+    .launch = null_launch,
+    .flush = null_flush,
+    .drain = null_drain,
+    .step_times = null_step_times,
+    .convert_times = null_convert_times,
+    .end_run = null_end_run,
+    .close = null_close,
 };
 
 void fm_gpu_null_facts(fm_gpu_facts *facts) {
     *facts = (fm_gpu_facts){
-        .platform = "FlashMem", .name = "null", .version = "1", .driver = FLASHMEM_VERSION, .is_cpu = 1, .is_null = 1,
-        .compute_units = 1, .has_images = 1, .base_align = 128, .image_pitch = 1, .host_coherent = 1,
-        .image_width = 16384, .image_height = 16384, .max_allocation = UINT64_C(1) << 40,
+        .platform = "FlashMem",
+        .name = "null",
+        .version = "1",
+        .driver = FLASHMEM_VERSION,
+        .is_cpu = 1,
+        .is_null = 1,
+        .compute_units = 1,
+        .has_images = 1,
+        .base_align = 128,
+        .image_pitch = 1,
+        .host_coherent = 1,
+        .image_width = 16384,
+        .image_height = 16384,
+        .max_allocation = UINT64_C(1) << 40,
         .global_memory = UINT64_C(1) << 40,
     };
 }

@@ -43,14 +43,14 @@ struct opencl_gpu {
     cl_mem             *bound;   /* per value; with the memory it wraps */
     char              **bound_host;
     uint32_t           *image_objects; /* per row of images */
-    cl_mem             *images;  /* per pool image */
+    cl_mem             *images;        /* per pool image */
     fm_cl_programs     *programs;
-    cl_event           *events;  /* per step, then per row of images: of this run, or NULL */
-    notice             *notices; /* per step */
-    uint32_t            callbacks; /* registered and not yet called */
-    pthread_mutex_t     mutex;   /* of callbacks */
-    pthread_cond_t      idle;    /* they fell to 0 */
-    uint32_t            clock_step;   /* first launch of this run: relates the device's clock to ours */
+    cl_event           *events;     /* per step, then per row of images: of this run, or NULL */
+    notice             *notices;    /* per step */
+    uint32_t            callbacks;  /* registered and not yet called */
+    pthread_mutex_t     mutex;      /* of callbacks */
+    pthread_cond_t      idle;       /* they fell to 0 */
+    uint32_t            clock_step; /* first launch of this run: relates the device's clock to ours */
     bool                clock_known;
     uint64_t            clock_host, clock_offset;
     uint32_t            unflushed;
@@ -65,7 +65,8 @@ static const char *launch_name(const opencl_gpu *g, uint32_t k) {
 
 /* --- prepare ------------------------------------------------------------------------------------------------------ */
 
-static flashmem_status wrap(opencl_gpu *g, void *memory, uint64_t bytes, const char *what, cl_mem *out, flashmem_error *err) {
+static flashmem_status wrap(opencl_gpu *g, void *memory, uint64_t bytes, const char *what, cl_mem *out,
+                            flashmem_error *err) {
     cl_int code = CL_SUCCESS;
     *out = g->cl->clCreateBuffer(g->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes, memory, &code);
     return code == CL_SUCCESS ? FLASHMEM_OK : fm_cl_fail(err, code, "clCreateBuffer", what);
@@ -76,7 +77,8 @@ static flashmem_status make_sub_buffer(opencl_gpu *g, const fm_operand *o, flash
     cl_int           code = CL_SUCCESS;
     char             what[96];
     if (o->kind != FM_OPERAND_MEMORY || o->region == FM_NONE || g->buffers[o->slot]) return FLASHMEM_OK;
-    g->buffers[o->slot] = g->cl->clCreateSubBuffer(g->regions[o->region], CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &range, &code);
+    g->buffers[o->slot] = g->cl->clCreateSubBuffer(g->regions[o->region], CL_MEM_READ_WRITE,
+                                                   CL_BUFFER_CREATE_TYPE_REGION, &range, &code);
     if (code == CL_SUCCESS) return FLASHMEM_OK;
     snprintf(what, sizeof what, "bytes %" PRIu64 "+%" PRIu64 " of region %u", o->offset, o->bytes, o->region);
     return fm_cl_fail(err, code, "clCreateSubBuffer", what);
@@ -84,12 +86,15 @@ static flashmem_status make_sub_buffer(opencl_gpu *g, const fm_operand *o, flash
 
 static flashmem_status make_image(opencl_gpu *g, const fm_replay_pool_image *pool, cl_mem *out, flashmem_error *err) {
     cl_image_format format = { CL_RGBA, pool->half ? CL_HALF_FLOAT : CL_FLOAT };
-    cl_image_desc   desc = { .image_type = CL_MEM_OBJECT_IMAGE2D, .image_width = pool->width, .image_height = pool->height };
+    cl_image_desc   desc = { .image_type = CL_MEM_OBJECT_IMAGE2D,
+                             .image_width = pool->width,
+                             .image_height = pool->height };
     cl_int          code = CL_SUCCESS;
     char            what[96];
     *out = g->cl->clCreateImage(g->context, CL_MEM_READ_ONLY, &format, &desc, NULL, &code);
     if (code == CL_SUCCESS) return FLASHMEM_OK;
-    snprintf(what, sizeof what, "an image of %u x %u %s texels", pool->width, pool->height, pool->half ? "half4" : "float4");
+    snprintf(what, sizeof what, "an image of %u x %u %s texels", pool->width, pool->height,
+             pool->half ? "half4" : "float4");
     return fm_cl_fail(err, code, "clCreateImage", what);
 }
 
@@ -125,7 +130,8 @@ static flashmem_status opencl_prepare(fm_gpu *gpu, const fm_gpu_setup *setup, fl
     const fm_replay *r = setup->replay;
     g->setup = setup;
     g->arena = fm_arena_create();
-    if (!g->arena || fm_arena_trap(g->arena)) return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "no memory for the device's tables");
+    if (!g->arena || fm_arena_trap(g->arena))
+        return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "no memory for the device's tables");
     FM_TRY(fm_launches_make(setup, g->arena, &g->launches, &g->slots, err));
     choose_local_sizes(g);
     FM_TRY(fm_cl_programs_open(&g->programs, gpu, &g->device, g->context, setup, g->launches, err));
@@ -133,7 +139,8 @@ static flashmem_status opencl_prepare(fm_gpu *gpu, const fm_gpu_setup *setup, fl
     for (uint32_t i = 0; i < r->region_count; i++)
         FM_TRY(wrap(g, setup->regions[i], r->region_bytes[i], "a region", &g->regions[i], err));
     for (uint32_t k = 0; k < r->step_count; k++)
-        for (uint32_t a = 0; a < g->launches[k].count; a++) FM_TRY(make_sub_buffer(g, &g->launches[k].operands[a], err));
+        for (uint32_t a = 0; a < g->launches[k].count; a++)
+            FM_TRY(make_sub_buffer(g, &g->launches[k].operands[a], err));
     for (uint32_t i = 0; i < r->pool_count; i++) FM_TRY(make_image(g, &r->pool[i], &g->images[i], err));
     return FLASHMEM_OK;
 }
@@ -148,24 +155,32 @@ static flashmem_status opencl_bind(fm_gpu *gpu, uint32_t value, void *data, uint
 
 /* --- host and device see each other's writes ---------------------------------------------------------------------- */
 
-static flashmem_status publish_range(opencl_gpu *g, cl_mem buffer, uint64_t offset, uint64_t bytes, const void *host, flashmem_error *err) {
+static flashmem_status publish_range(opencl_gpu *g, cl_mem buffer, uint64_t offset, uint64_t bytes, const void *host,
+                                     flashmem_error *err) {
     cl_int code = g->cl->clEnqueueWriteBuffer(g->queue, buffer, CL_FALSE, offset, bytes, host, 0, NULL, NULL);
-    return code == CL_SUCCESS ? FLASHMEM_OK : fm_cl_fail(err, code, "clEnqueueWriteBuffer", "bytes written by the host");
+    return code == CL_SUCCESS ? FLASHMEM_OK
+                              : fm_cl_fail(err, code, "clEnqueueWriteBuffer", "bytes written by the host");
 }
 
-static flashmem_status opencl_publish(fm_gpu *gpu, uint32_t region, uint64_t offset, uint64_t bytes, flashmem_error *err) {
+static flashmem_status opencl_publish(fm_gpu *gpu, uint32_t region, uint64_t offset, uint64_t bytes,
+                                      flashmem_error *err) {
     opencl_gpu *g = of(gpu);
     if (gpu->facts.host_coherent) return FLASHMEM_OK;
     return publish_range(g, g->regions[region], offset, bytes, g->setup->regions[region] + offset, err);
 }
 
-typedef struct place { cl_mem buffer; uint64_t offset, bytes; char *host; } place;
+typedef struct place {
+    cl_mem   buffer;
+    uint64_t offset, bytes;
+    char    *host;
+} place;
 
 static place place_of(const opencl_gpu *g, uint32_t value) {
     const fm_replay_value *placed = &g->setup->replay->values[value];
-    uint64_t bytes = (uint64_t)fm_program_expr(g->setup->program, g->setup->program->values[value].bytes);
+    uint64_t               bytes = (uint64_t)fm_program_expr(g->setup->program, g->setup->program->values[value].bytes);
     if (!placed->placed) return (place){ g->bound[value], 0, bytes, g->bound_host[value] };
-    return (place){ g->regions[placed->region], placed->offset, bytes, g->setup->regions[placed->region] + placed->offset };
+    return (place){ g->regions[placed->region], placed->offset, bytes,
+                    g->setup->regions[placed->region] + placed->offset };
 }
 
 static flashmem_status opencl_publish_value(fm_gpu *gpu, uint32_t value, flashmem_error *err) {
@@ -190,12 +205,12 @@ static flashmem_status opencl_convert(fm_gpu *gpu, uint32_t row, flashmem_error 
     const fm_replay_image  *image = &r->images[row];
     const fm_replay_object *object = &r->objects[g->image_objects[row]];
     uint64_t                from = object->place + image->source;
-    size_t origin[3] = { 0 }, size[3] = { (size_t)g->setup->pack->weights[image->weight].k, image->panels, 1 };
+    size_t    origin[3] = { 0 }, size[3] = { (size_t)g->setup->pack->weights[image->weight].k, image->panels, 1 };
     cl_event *event = &g->events[r->step_count + row];
     cl_int    code;
     if (gpu->facts.host_coherent)
-        code = g->cl->clEnqueueCopyBufferToImage(g->queue, g->regions[object->region], g->images[image->image], from, origin,
-                                                 size, 0, NULL, event);
+        code = g->cl->clEnqueueCopyBufferToImage(g->queue, g->regions[object->region], g->images[image->image], from,
+                                                 origin, size, 0, NULL, event);
     else
         code = g->cl->clEnqueueWriteImage(g->queue, g->images[image->image], CL_FALSE, origin, size, 0, 0,
                                           g->setup->regions[object->region] + from, 0, NULL, event);
@@ -231,7 +246,8 @@ static flashmem_status set_arguments(opencl_gpu *g, uint32_t k, cl_kernel kernel
             break;
         }
         case FM_OPERAND_IMAGE:
-            code = g->cl->clSetKernelArg(kernel, a, sizeof(cl_mem), &g->images[g->setup->replay->images[o->image].image]);
+            code = g->cl->clSetKernelArg(kernel, a, sizeof(cl_mem),
+                                         &g->images[g->setup->replay->images[o->image].image]);
             break;
         case FM_OPERAND_INT: code = g->cl->clSetKernelArg(kernel, a, sizeof o->number, &o->number); break;
         case FM_OPERAND_FLOAT: code = g->cl->clSetKernelArg(kernel, a, sizeof o->real, &o->real); break;
@@ -273,11 +289,12 @@ static flashmem_status opencl_launch(fm_gpu *gpu, uint32_t k, bool notify, uint6
         g->clock_step = k;
         g->clock_host = fm_clock_ns();
     }
-    cl_int code = g->cl->clEnqueueNDRangeKernel(g->queue, kernel, 3, NULL, launch->global, launch->local[0] ? launch->local : NULL,
-                                                0, NULL, &g->events[k]);
+    cl_int code = g->cl->clEnqueueNDRangeKernel(g->queue, kernel, 3, NULL, launch->global,
+                                                launch->local[0] ? launch->local : NULL, 0, NULL, &g->events[k]);
     if (code != CL_SUCCESS)
-        return fm_fail(err, FLASHMEM_DEVICE, "launch %u ('%s') of %zu x %zu x %zu on '%s': %s (%d)", k, launch_name(g, k),
-                       launch->global[0], launch->global[1], launch->global[2], gpu->facts.name, fm_cl_error(code), (int)code);
+        return fm_fail(err, FLASHMEM_DEVICE, "launch %u ('%s') of %zu x %zu x %zu on '%s': %s (%d)", k,
+                       launch_name(g, k), launch->global[0], launch->global[1], launch->global[2], gpu->facts.name,
+                       fm_cl_error(code), (int)code);
     if (notify) {
         FM_TRY(notify_end(g, k, count, err));
         return opencl_flush(gpu, err);
@@ -303,7 +320,8 @@ static bool event_times(opencl_gpu *g, cl_event event, uint64_t *begin, uint64_t
     cl_ulong queued = 0, from = 0, to = 0;
     if (!event || g->clock_step == FM_NONE) return false;
     if (!g->clock_known) {
-        if (g->cl->clGetEventProfilingInfo(g->events[g->clock_step], CL_PROFILING_COMMAND_QUEUED, sizeof queued, &queued, NULL) != CL_SUCCESS)
+        if (g->cl->clGetEventProfilingInfo(g->events[g->clock_step], CL_PROFILING_COMMAND_QUEUED, sizeof queued,
+                                           &queued, NULL) != CL_SUCCESS)
             return false;
         g->clock_offset = g->clock_host - queued;
         g->clock_known = true;
@@ -365,10 +383,19 @@ static void opencl_close(fm_gpu *gpu) {
 }
 
 static const fm_gpu_ops opencl_ops = {
-    .prepare = opencl_prepare, .bind = opencl_bind, .publish = opencl_publish, .publish_value = opencl_publish_value,
-    .fetch_value = opencl_fetch_value, .convert = opencl_convert, .launch = opencl_launch, .flush = opencl_flush,
-    .drain = opencl_drain, .step_times = opencl_step_times, .convert_times = opencl_convert_times,
-    .end_run = opencl_end_run, .close = opencl_close,
+    .prepare = opencl_prepare,
+    .bind = opencl_bind,
+    .publish = opencl_publish,
+    .publish_value = opencl_publish_value,
+    .fetch_value = opencl_fetch_value,
+    .convert = opencl_convert,
+    .launch = opencl_launch,
+    .flush = opencl_flush,
+    .drain = opencl_drain,
+    .step_times = opencl_step_times,
+    .convert_times = opencl_convert_times,
+    .end_run = opencl_end_run,
+    .close = opencl_close,
 };
 
 flashmem_status fm_gpu_open_opencl(fm_gpu **out, const char *selector, uint32_t threads, const fm_log *log,
@@ -386,12 +413,14 @@ flashmem_status fm_gpu_open_opencl(fm_gpu **out, const char *selector, uint32_t 
     if (status != FLASHMEM_OK) goto failed;
     g->cl = g->device.cl;
     g->context = g->cl->clCreateContext(NULL, 1, &g->device.device, NULL, NULL, &code);
-    if (code == CL_SUCCESS) g->queue = g->cl->clCreateCommandQueue(g->context, g->device.device, CL_QUEUE_PROFILING_ENABLE, &code);
+    if (code == CL_SUCCESS)
+        g->queue = g->cl->clCreateCommandQueue(g->context, g->device.device, CL_QUEUE_PROFILING_ENABLE, &code);
     if (code != CL_SUCCESS) {
         status = fm_cl_fail(err, code, g->context ? "clCreateCommandQueue" : "clCreateContext", g->device.facts.name);
         goto failed;
     }
-    if (!g->device.facts.host_coherent) g->device.facts.host_coherent = fm_cl_test_coherence(&g->device, g->context, g->queue);
+    if (!g->device.facts.host_coherent)
+        g->device.facts.host_coherent = fm_cl_test_coherence(&g->device, g->context, g->queue);
     g->gpu.facts = g->device.facts;
     *out = &g->gpu;
     return FLASHMEM_OK;

@@ -12,16 +12,17 @@
 #include "base/error.h"
 
 /* Every host call the engine makes; all of OpenCL 1.2. */
-#define FM_CL_FUNCTIONS(X)                                                                                       \
-    X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateSubDevices)          \
-    X(clReleaseDevice) X(clCreateContext) X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue)    \
-    X(clCreateBuffer) X(clCreateSubBuffer) X(clCreateImage) X(clReleaseMemObject) X(clCreateProgramWithSource)    \
-    X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)                   \
-    X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clGetKernelInfo) X(clSetKernelArg)                 \
-    X(clEnqueueNDRangeKernel)                                                                                     \
-    X(clEnqueueCopyBuffer) X(clEnqueueFillBuffer) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer)                  \
-    X(clEnqueueCopyBufferToImage) X(clEnqueueWriteImage) X(clSetEventCallback) X(clGetEventProfilingInfo)         \
-    X(clReleaseEvent) X(clFlush) X(clFinish)
+#define FM_CL_FUNCTIONS(X)                                                                                             \
+    X(clGetPlatformIDs)                                                                                                \
+    X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateSubDevices) X(clReleaseDevice)                 \
+        X(clCreateContext) X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer)      \
+            X(clCreateSubBuffer) X(clCreateImage) X(clReleaseMemObject) X(clCreateProgramWithSource)                   \
+                X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)            \
+                    X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clGetKernelInfo) X(clSetKernelArg)      \
+                        X(clEnqueueNDRangeKernel) X(clEnqueueCopyBuffer) X(clEnqueueFillBuffer) X(clEnqueueReadBuffer) \
+                            X(clEnqueueWriteBuffer) X(clEnqueueCopyBufferToImage) X(clEnqueueWriteImage)               \
+                                X(clSetEventCallback) X(clGetEventProfilingInfo) X(clReleaseEvent) X(clFlush)          \
+                                    X(clFinish)
 
 typedef struct fm_cl {
 #define FM_CL_MEMBER(name) __typeof__(name) *name;

@@ -13,8 +13,15 @@ enum { MOST_PLATFORMS = 16, MOST_DEVICES = 32 };
 void fm_gpu_default_facts(fm_gpu_facts *facts) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     *facts = (fm_gpu_facts){
-        .name = "not seen yet", .is_cpu = 1, .has_images = 1, .compute_units = cores > 0 ? (uint32_t)cores : 1,
-        .base_align = 128, .image_pitch = 1, .host_coherent = 1, .image_width = 16384, .image_height = 16384,
+        .name = "not seen yet",
+        .is_cpu = 1,
+        .has_images = 1,
+        .compute_units = cores > 0 ? (uint32_t)cores : 1,
+        .base_align = 128,
+        .image_pitch = 1,
+        .host_coherent = 1,
+        .image_width = 16384,
+        .image_height = 16384,
         .max_allocation = UINT64_C(1) << 30,
     };
 }
@@ -26,7 +33,11 @@ static void device_text(const fm_cl *cl, cl_device_id device, cl_device_info wha
 }
 
 static uint64_t device_number(const fm_cl *cl, cl_device_id device, cl_device_info what, size_t bytes) {
-    union { cl_uint narrow; cl_ulong wide; size_t size; } value = { 0 };
+    union {
+        cl_uint  narrow;
+        cl_ulong wide;
+        size_t   size;
+    } value = { 0 };
     if (cl->clGetDeviceInfo(device, what, bytes, &value, NULL) != CL_SUCCESS) return 0;
     return bytes == sizeof value.narrow ? value.narrow : value.wide;
 }
@@ -65,12 +76,15 @@ static flashmem_status walk(int (*each)(void *user, fm_cl_device *device), void 
     FM_TRY(fm_cl_load(&d.cl, err));
     cl_int code = d.cl->clGetPlatformIDs(MOST_PLATFORMS, platforms, &platform_count);
     if (code != CL_SUCCESS || platform_count == 0)
-        return fm_fail(err, FLASHMEM_DEVICE, "OpenCL is installed, but no platform (clGetPlatformIDs: %s); install a driver, "
-                                             "for CPUs pocl-opencl-icd", code ? fm_cl_error(code) : "none");
+        return fm_fail(err, FLASHMEM_DEVICE,
+                       "OpenCL is installed, but no platform (clGetPlatformIDs: %s); install a driver, "
+                       "for CPUs pocl-opencl-icd",
+                       code ? fm_cl_error(code) : "none");
     for (cl_uint p = 0; p < platform_count && p < MOST_PLATFORMS; p++) {
         cl_device_id devices[MOST_DEVICES];
         cl_uint      count = 0;
-        if (d.cl->clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MOST_DEVICES, devices, &count) != CL_SUCCESS) continue;
+        if (d.cl->clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MOST_DEVICES, devices, &count) != CL_SUCCESS)
+            continue;
         for (cl_uint i = 0; i < count && i < MOST_DEVICES; i++) {
             d.platform = platforms[p];
             d.device = devices[i];
@@ -78,7 +92,8 @@ static flashmem_status walk(int (*each)(void *user, fm_cl_device *device), void 
             d.number++;
         }
     }
-    return d.number ? FLASHMEM_OK : fm_fail(err, FLASHMEM_DEVICE, "OpenCL has %u platforms and no device", platform_count);
+    return d.number ? FLASHMEM_OK
+                    : fm_fail(err, FLASHMEM_DEVICE, "OpenCL has %u platforms and no device", platform_count);
 }
 
 static bool contains(const char *text, const char *part) {
@@ -102,8 +117,9 @@ typedef struct choice {
 static int choose(void *user, fm_cl_device *device) {
     choice *c = user;
     learn_facts(device);
-    bool fits = c->numbered ? device->number == c->number
-                            : contains(device->facts.name, c->selector) || contains(device->facts.platform, c->selector);
+    bool fits = c->numbered
+                    ? device->number == c->number
+                    : contains(device->facts.name, c->selector) || contains(device->facts.platform, c->selector);
     if (fits) {
         c->found = *device;
         c->done = true;
@@ -117,18 +133,20 @@ static int choose(void *user, fm_cl_device *device) {
 
 static flashmem_status take_threads(fm_cl_device *d, uint32_t threads, flashmem_error *err) {
     if (threads == 0 || threads == d->facts.compute_units) return FLASHMEM_OK;
-    if (!d->facts.is_cpu) return fm_fail(err, FLASHMEM_UNSUPPORTED, "threads are for CPU devices; '%s' is none", d->facts.name);
+    if (!d->facts.is_cpu)
+        return fm_fail(err, FLASHMEM_UNSUPPORTED, "threads are for CPU devices; '%s' is none", d->facts.name);
     if (threads > d->facts.compute_units)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u threads, device '%s' has %u compute units", threads, d->facts.name,
-                       d->facts.compute_units);
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u threads, device '%s' has %u compute units", threads,
+                       d->facts.name, d->facts.compute_units);
     cl_device_partition_property by_count[] = { CL_DEVICE_PARTITION_BY_COUNTS, (cl_device_partition_property)threads,
                                                 CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0 };
-    cl_device_id part = NULL;
-    cl_uint      count = 0;
-    cl_int       code = d->cl->clCreateSubDevices(d->device, by_count, 1, &part, &count);
+    cl_device_id                 part = NULL;
+    cl_uint                      count = 0;
+    cl_int                       code = d->cl->clCreateSubDevices(d->device, by_count, 1, &part, &count);
     if (code != CL_SUCCESS)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "device '%s' cannot be limited to %u threads (clCreateSubDevices: %s)",
-                       d->facts.name, threads, fm_cl_error(code));
+        return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                       "device '%s' cannot be limited to %u threads (clCreateSubDevices: %s)", d->facts.name, threads,
+                       fm_cl_error(code));
     d->device = part;
     d->is_sub_device = true;
     d->facts.compute_units = threads;
@@ -188,7 +206,8 @@ static bool survives(const fm_cl *cl, cl_command_queue queue, cl_mem wrapped, cl
         memset(host, value, TEST_BYTES);
         memset(back, 0, sizeof back);
         if (cl->clEnqueueCopyBuffer(queue, wrapped, other, 0, 0, TEST_BYTES, 0, NULL, NULL) != CL_SUCCESS ||
-            cl->clEnqueueReadBuffer(queue, other, CL_TRUE, 0, TEST_BYTES, back, 0, NULL, NULL) != CL_SUCCESS || !holds(back, value))
+            cl->clEnqueueReadBuffer(queue, other, CL_TRUE, 0, TEST_BYTES, back, 0, NULL, NULL) != CL_SUCCESS ||
+            !holds(back, value))
             return false;
     }
     return cl->clEnqueueFillBuffer(queue, wrapped, &three, 1, 0, TEST_BYTES, 0, NULL, NULL) == CL_SUCCESS &&
@@ -201,7 +220,8 @@ bool fm_cl_test_coherence(const fm_cl_device *d, cl_context context, cl_command_
     if (!device_number(d->cl, d->device, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool))) return false;
     if (posix_memalign(&host, 4096, TEST_BYTES) != 0) return false;
     cl_mem wrapped = d->cl->clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, TEST_BYTES, host, &code);
-    cl_mem other = code == CL_SUCCESS ? d->cl->clCreateBuffer(context, CL_MEM_READ_WRITE, TEST_BYTES, NULL, &code) : NULL;
+    cl_mem other = code == CL_SUCCESS ? d->cl->clCreateBuffer(context, CL_MEM_READ_WRITE, TEST_BYTES, NULL, &code)
+                                      : NULL;
     bool   coherent = code == CL_SUCCESS && survives(d->cl, queue, wrapped, other, host);
     if (other) d->cl->clReleaseMemObject(other);
     if (wrapped) d->cl->clReleaseMemObject(wrapped);

@@ -11,7 +11,7 @@ typedef struct fm_cl_device {
     cl_device_id   device;
     bool           is_sub_device; /* release it */
     uint32_t       number;
-    uint32_t       quirks;        /* FM_QUIRK_* */
+    uint32_t       quirks; /* FM_QUIRK_* */
     fm_gpu_facts   facts;
 } fm_cl_device;
 
@@ -25,10 +25,10 @@ void            fm_cl_device_release(fm_cl_device *device);
 bool fm_cl_test_coherence(const fm_cl_device *device, cl_context context, cl_command_queue queue);
 
 /* quirks.c: what devices do differently; rows of a table. */
-#define FM_QUIRK_HOST_COHERENT (1u << 0) /* kernels see host writes to wrapped memory and the reverse: no self-test */
-#define FM_QUIRK_FLUSH_OFTEN (1u << 1)   /* nothing starts before a flush: flush every few launches */
-#define FM_QUIRK_RETRY_BUILD (1u << 2)   /* builds fail under memory pressure: finish the queue and build again */
-#define FM_QUIRK_IMAGE_PITCH_64 (1u << 3)/* image rows are padded to 64 texels */
+#define FM_QUIRK_HOST_COHERENT  (1u << 0) /* kernels see host writes to wrapped memory and the reverse: no self-test */
+#define FM_QUIRK_FLUSH_OFTEN    (1u << 1) /* nothing starts before a flush: flush every few launches */
+#define FM_QUIRK_RETRY_BUILD    (1u << 2) /* builds fail under memory pressure: finish the queue and build again */
+#define FM_QUIRK_IMAGE_PITCH_64 (1u << 3) /* image rows are padded to 64 texels */
 uint32_t fm_quirks_of(const fm_gpu_facts *facts);
 
 #endif

@@ -17,8 +17,8 @@ typedef struct device_program {
     uint32_t         source, options; /* strings */
     uint64_t         key;
     cl_program       program;
-    fm_launch_shapes wanted, cached;  /* by this model; in the cache's binary */
-    bool             built;           /* from source */
+    fm_launch_shapes wanted, cached; /* by this model; in the cache's binary */
+    bool             built;          /* from source */
 } device_program;
 
 typedef struct device_kernel {
@@ -32,9 +32,10 @@ struct fm_cl_programs {
     const fm_cl_device *device;
     cl_context          context;
     const fm_gpu_setup *setup;
-    device_program     *programs; uint32_t count;
-    device_kernel      *kernels;  /* per row of program->kernels */
-    uint32_t           *order;    /* kernels in order of first use */
+    device_program     *programs;
+    uint32_t            count;
+    device_kernel      *kernels; /* per row of program->kernels */
+    uint32_t           *order;   /* kernels in order of first use */
     uint32_t            order_count;
     fm_program_cache   *cache;
     pthread_t           thread;
@@ -42,7 +43,7 @@ struct fm_cl_programs {
     pthread_mutex_t     mutex;
     pthread_cond_t      changed;
     bool                stopping, save, saved;
-    flashmem_error      error;    /* of the thread */
+    flashmem_error      error; /* of the thread */
 };
 
 static const char *COMMON_OPTIONS = "-cl-std=CL1.2";
@@ -72,7 +73,9 @@ static uint64_t launch_shape(const char *entry, const fm_launch *launch) {
 
 /* --- one program -------------------------------------------------------------------------------------------------- */
 
-static const char *text_of(const fm_cl_programs *p, uint32_t string) { return fm_program_string(p->setup->program, string); }
+static const char *text_of(const fm_cl_programs *p, uint32_t string) {
+    return fm_program_string(p->setup->program, string);
+}
 
 static bool load_binary(fm_cl_programs *p, device_program *program) {
     const fm_cl *cl = p->device->cl;
@@ -83,7 +86,8 @@ static bool load_binary(fm_cl_programs *p, device_program *program) {
     program->program = cl->clCreateProgramWithBinary(p->context, 1, &p->device->device, &bytes,
                                                      (const unsigned char **)(void *)&binary, &status, &code);
     free(binary);
-    if (code == CL_SUCCESS && status == CL_SUCCESS) code = cl->clBuildProgram(program->program, 1, &p->device->device, "", NULL, NULL);
+    if (code == CL_SUCCESS && status == CL_SUCCESS)
+        code = cl->clBuildProgram(program->program, 1, &p->device->device, "", NULL, NULL);
     if (code == CL_SUCCESS && status == CL_SUCCESS) return true;
     if (program->program) cl->clReleaseProgram(program->program);
     program->program = NULL;
@@ -99,7 +103,8 @@ static flashmem_status build_failed(fm_cl_programs *p, device_program *program, 
     cl->clGetProgramBuildInfo(program->program, p->device->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes);
     if (bytes) text = calloc(bytes + 1, 1);
     if (text) cl->clGetProgramBuildInfo(program->program, p->device->device, CL_PROGRAM_BUILD_LOG, bytes, text, NULL);
-    flashmem_status status = fm_fail(err, FLASHMEM_DEVICE, "kernel source '%s' with '%s' does not build on '%s': %s: %.600s",
+    flashmem_status status = fm_fail(err, FLASHMEM_DEVICE,
+                                     "kernel source '%s' with '%s' does not build on '%s': %s: %.600s",
                                      text_of(p, program->source), text_of(p, program->options), p->device->facts.name,
                                      fm_cl_error(code), text ? text : "");
     free(text);
@@ -113,7 +118,8 @@ static flashmem_status build_source(fm_cl_programs *p, device_program *program, 
     cl_int       code = CL_SUCCESS;
     uint64_t     start = fm_clock_ns();
     if (snprintf(options, sizeof options, "%s %s", COMMON_OPTIONS, text_of(p, program->options)) >= (int)sizeof options)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "kernel source '%s': its options are too long", text_of(p, program->source));
+        return fm_fail(err, FLASHMEM_UNSUPPORTED, "kernel source '%s': its options are too long",
+                       text_of(p, program->source));
     program->program = cl->clCreateProgramWithSource(p->context, 1, &source, &bytes, &code);
     if (code != CL_SUCCESS) return fm_cl_fail(err, code, "clCreateProgramWithSource", text_of(p, program->source));
     code = cl->clBuildProgram(program->program, 1, &p->device->device, options, NULL, NULL);
@@ -134,7 +140,8 @@ static flashmem_status obtain_program(fm_cl_programs *p, device_program *program
     program->key = hash_text(text_of(p, program->options), hash_text(COMMON_OPTIONS, fm_hash(source, bytes)));
     bool            hit = load_binary(p, program);
     flashmem_status status = hit ? FLASHMEM_OK : build_source(p, program, source, bytes, err);
-    fm_debug(p->setup->log, "cache", "program '%s' %s: %s", text_of(p, program->source), text_of(p, program->options), hit ? "HIT" : "MISS");
+    fm_debug(p->setup->log, "cache", "program '%s' %s: %s", text_of(p, program->source), text_of(p, program->options),
+             hit ? "HIT" : "MISS");
     if (!hit) atomic_store(&p->gpu->cache_state, FM_CACHE_MISS);
     free(source);
     return status;
@@ -151,26 +158,33 @@ static flashmem_status obtain_kernel(fm_cl_programs *p, uint32_t index, flashmem
     cl_uint takes = kernel->arg_count;
     p->device->cl->clGetKernelInfo(kernel->kernel, CL_KERNEL_NUM_ARGS, sizeof takes, &takes, NULL);
     if (takes == kernel->arg_count) return FLASHMEM_OK;
-    return fm_fail(err, FLASHMEM_BAD_PACK, "%s: kernel '%s' of '%s' takes %u arguments, the pack gives %u: it was compiled by "
-                   "another version; compile the model again", p->setup->pack->path, entry,
-                   text_of(p, p->programs[kernel->program].source), (unsigned)takes, kernel->arg_count);
+    return fm_fail(err, FLASHMEM_BAD_PACK,
+                   "%s: kernel '%s' of '%s' takes %u arguments, the pack gives %u: it was compiled by "
+                   "another version; compile the model again",
+                   p->setup->pack->path, entry, text_of(p, p->programs[kernel->program].source), (unsigned)takes,
+                   kernel->arg_count);
 }
 
 /* --- saving ------------------------------------------------------------------------------------------------------- */
 
 static bool worth_saving(const fm_cl_programs *p) {
     for (uint32_t i = 0; i < p->count; i++)
-        if (p->programs[i].built || !fm_launch_shapes_cover(&p->programs[i].cached, &p->programs[i].wanted)) return true;
+        if (p->programs[i].built || !fm_launch_shapes_cover(&p->programs[i].cached, &p->programs[i].wanted))
+            return true;
     return false;
 }
 
 static void *binary_of(fm_cl_programs *p, const device_program *program, size_t *bytes) {
     const fm_cl *cl = p->device->cl;
     *bytes = 0;
-    if (!program->program || cl->clGetProgramInfo(program->program, CL_PROGRAM_BINARY_SIZES, sizeof *bytes, bytes, NULL) != CL_SUCCESS || !*bytes)
+    if (!program->program ||
+        cl->clGetProgramInfo(program->program, CL_PROGRAM_BINARY_SIZES, sizeof *bytes, bytes, NULL) != CL_SUCCESS ||
+        !*bytes)
         return NULL;
     unsigned char *binary = malloc(*bytes);
-    if (binary && cl->clGetProgramInfo(program->program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS) return binary;
+    if (binary &&
+        cl->clGetProgramInfo(program->program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS)
+        return binary;
     free(binary);
     return NULL;
 }
@@ -187,7 +201,8 @@ static void save_programs(fm_cl_programs *p) {
         if (!entry->binary) continue;
         entry->key = program->key;
         entry->shapes = program->cached;
-        for (uint32_t s = 0; s < program->wanted.count; s++) fm_launch_shapes_add(&entry->shapes, program->wanted.hashes[s]);
+        for (uint32_t s = 0; s < program->wanted.count; s++)
+            fm_launch_shapes_add(&entry->shapes, program->wanted.hashes[s]);
         count++;
     }
     fm_program_cache_save(p->cache, saved, count);
@@ -213,7 +228,8 @@ static void *programs_main(void *argument) {
     }
     atomic_store(&p->gpu->programs_ready, fm_clock_ns());
     if (error.status == FLASHMEM_OK && !stopping)
-        fm_info(p->setup->log, "cache", "programs: %s (%u)", atomic_load(&p->gpu->cache_state) == FM_CACHE_MISS ? "MISS" : "HIT", p->count);
+        fm_info(p->setup->log, "cache", "programs: %s (%u)",
+                atomic_load(&p->gpu->cache_state) == FM_CACHE_MISS ? "MISS" : "HIT", p->count);
     pthread_mutex_lock(&p->mutex);
     while (!p->stopping && !p->save) pthread_cond_wait(&p->changed, &p->mutex);
     bool save = p->save;
@@ -247,7 +263,8 @@ void fm_cl_programs_save(fm_cl_programs *p) {
 static uint32_t program_of(fm_cl_programs *p, const fm_kernel *kernel) {
     uint32_t i = 0;
     while (i < p->count && (p->programs[i].source != kernel->source || p->programs[i].options != kernel->options)) i++;
-    if (i == p->count) p->programs[p->count++] = (device_program){ .source = kernel->source, .options = kernel->options };
+    if (i == p->count)
+        p->programs[p->count++] = (device_program){ .source = kernel->source, .options = kernel->options };
     return i;
 }
 

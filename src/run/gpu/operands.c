@@ -11,7 +11,9 @@ uint32_t fm_value_root(const fm_program *program, uint32_t v) {
 }
 
 /* Numbers distinct memory ranges; open addressing. */
-typedef struct range_key { uint64_t region, offset, bytes; } range_key;
+typedef struct range_key {
+    uint64_t region, offset, bytes;
+} range_key;
 typedef struct range_table {
     range_key *keys;
     uint32_t  *slots; /* slot + 1, 0 = empty */
@@ -122,8 +124,8 @@ static flashmem_status resolve_memory(maker *m, uint32_t k, const fm_arg *arg, f
     if (operand->region != FM_NONE &&
         (operand->region >= r->region_count || operand->offset > r->region_bytes[operand->region] ||
          operand->bytes > r->region_bytes[operand->region] - operand->offset))
-        return fm_fail(m->err, FLASHMEM_INTERNAL, "launch %u ('%s'): value %u lies outside region %u", k, step_name(m, k),
-                       arg->value, operand->region);
+        return fm_fail(m->err, FLASHMEM_INTERNAL, "launch %u ('%s'): value %u lies outside region %u", k,
+                       step_name(m, k), arg->value, operand->region);
     operand->slot = range_slot(&m->ranges, operand);
     return FLASHMEM_OK;
 }
@@ -132,7 +134,9 @@ static flashmem_status resolve(maker *m, uint32_t k, const fm_arg *arg, fm_opera
     const fm_program *p = m->setup->program;
     const fm_step    *step = &p->steps[m->setup->replay->steps[k].step];
     uint64_t          first = 0, panels = 0;
-    *operand = (fm_operand){ .kind = FM_OPERAND_INT, .value = FM_NONE, .region = FM_NONE, .object = FM_NONE, .image = FM_NONE };
+    *operand = (fm_operand){
+        .kind = FM_OPERAND_INT, .value = FM_NONE, .region = FM_NONE, .object = FM_NONE, .image = FM_NONE
+    };
     if (step->split_value != FM_NONE)
         part_of(m, k, &m->setup->pack->weights[p->values[step->split_value].weight], &first, &panels);
     switch ((fm_arg_kind)arg->kind) {
@@ -143,7 +147,10 @@ static flashmem_status resolve(maker *m, uint32_t k, const fm_arg *arg, fm_opera
     case FM_ARG_FIRST_PANEL: operand->number = (int32_t)first; return FLASHMEM_OK;
     case FM_ARG_PANELS: operand->number = (int32_t)panels; return FLASHMEM_OK;
     case FM_ARG_FLOAT: {
-        union { uint32_t bits; float real; } u = { arg->value };
+        union {
+            uint32_t bits;
+            float    real;
+        } u = { arg->value };
         operand->kind = FM_OPERAND_FLOAT;
         operand->real = u.real;
         return FLASHMEM_OK;
@@ -199,7 +206,9 @@ flashmem_status fm_gather_of(const fm_pack *pack, const fm_program *program, uin
     const fm_step *step = &program->steps[s];
     const fm_arg  *args = &program->args[step->first_arg];
     int64_t        rows = fm_program_expr(program, args[3].value);
-    *out = (fm_gather){ .indices = args[0].value, .weight = program->values[args[1].value].weight, .out = args[2].value,
+    *out = (fm_gather){ .indices = args[0].value,
+                        .weight = program->values[args[1].value].weight,
+                        .out = args[2].value,
                         .rows = (uint32_t)rows };
     if (rows > UINT32_MAX || pack->weights[out->weight].k > UINT32_MAX)
         return fm_fail(err, FLASHMEM_UNSUPPORTED, "step %u ('%s'): %" PRId64 " rows of a table of %" PRIu64, s,

@@ -22,8 +22,9 @@ typedef struct fm_operand {
 } fm_operand;
 
 typedef struct fm_launch {
-    fm_operand *operands;  uint32_t count;
-    uint32_t    kernel;    /* of the program; FM_NONE: a GATHER_ROWS step, which the host does */
+    fm_operand *operands;
+    uint32_t    count;
+    uint32_t    kernel; /* of the program; FM_NONE: a GATHER_ROWS step, which the host does */
     uint32_t    dims;
     size_t      global[3], local[3]; /* local[0] 0: the implementation chooses */
 } fm_launch;
@@ -36,7 +37,10 @@ flashmem_status fm_launches_make(const fm_gpu_setup *setup, fm_arena *arena, fm_
                                  flashmem_error *err);
 
 /* GATHER_ROWS of a replayed step: indices, table weight and output values, and how many rows. */
-typedef struct fm_gather { uint32_t indices, weight, out; uint32_t rows; } fm_gather;
+typedef struct fm_gather {
+    uint32_t indices, weight, out;
+    uint32_t rows;
+} fm_gather;
 flashmem_status fm_gather_of(const fm_pack *pack, const fm_program *program, uint32_t step, fm_gather *out,
                              flashmem_error *err);
 

@@ -70,7 +70,8 @@ static bool entry_fits(const fm_program_cache *cache, const cache_entry *e) {
 
 static void load_index(fm_program_cache *cache) {
     cache_header header;
-    if (cache->size < sizeof header || fm_file_read(cache->fd, cache->path, 0, &header, sizeof header, NULL) != FLASHMEM_OK) {
+    if (cache->size < sizeof header ||
+        fm_file_read(cache->fd, cache->path, 0, &header, sizeof header, NULL) != FLASHMEM_OK) {
         damaged(cache, "too short");
         return;
     }
@@ -108,7 +109,8 @@ fm_program_cache *fm_program_cache_open(const char *folder, uint64_t device, con
     cache->fd = -1;
     if (!folder[0]) return cache;
     if (snprintf(cache->folder, sizeof cache->folder, "%s", folder) >= (int)sizeof cache->folder ||
-        snprintf(cache->path, sizeof cache->path, "%s/programs-%016" PRIx64 ".bin", folder, device) >= (int)sizeof cache->path) {
+        snprintf(cache->path, sizeof cache->path, "%s/programs-%016" PRIx64 ".bin", folder, device) >=
+            (int)sizeof cache->path) {
         cache->path[0] = '\0';
         fm_warn(log, "cache", "%s: the path is too long: programs are not cached", folder);
         return cache;
@@ -186,7 +188,10 @@ static flashmem_status add(saver *s, uint64_t key, const fm_launch_shapes *shape
     if (!data) return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "no memory for a program of %zu bytes", bytes);
     memcpy(data, shapes->hashes, before);
     memcpy(data + before, binary, bytes);
-    *entry = (cache_entry){ .key = key, .offset = s->end, .bytes = before + bytes, .checksum = fm_hash(data, before + bytes),
+    *entry = (cache_entry){ .key = key,
+                            .offset = s->end,
+                            .bytes = before + bytes,
+                            .checksum = fm_hash(data, before + bytes),
                             .shape_count = shapes->count };
     flashmem_status status = fm_file_writer_write(&s->file, s->end, data, before + bytes, err);
     free(data);
@@ -217,7 +222,9 @@ static flashmem_status write_all(fm_program_cache *cache, saver *s, const fm_cac
         free(binary);
         FM_TRY(status);
     }
-    cache_header header = { .version = CACHE_VERSION, .count = s->count, .device = cache->device,
+    cache_header header = { .version = CACHE_VERSION,
+                            .count = s->count,
+                            .device = cache->device,
                             .index_checksum = fm_hash(s->entries, s->count * sizeof *s->entries) };
     memcpy(header.magic, MAGIC, sizeof MAGIC);
     header.checksum = fm_hash(&header, sizeof header);

@@ -35,7 +35,7 @@ void              fm_program_cache_close(fm_program_cache *cache);
 /* malloc'd binary, or NULL.  shapes gets what it was launched with. */
 void *fm_program_cache_find(fm_program_cache *cache, uint64_t key, size_t *bytes, fm_launch_shapes *shapes);
 /* A found binary that the driver refused. */
-void  fm_program_cache_reject(fm_program_cache *cache, uint64_t key, const char *reason);
+void fm_program_cache_reject(fm_program_cache *cache, uint64_t key, const char *reason);
 
 typedef struct fm_cached_program {
     uint64_t         key;

@@ -12,9 +12,9 @@
 enum { MOST_FILES = 64, DEEPEST = 16 };
 
 typedef struct expansion {
-    FILE       *to;
-    const char *seen[MOST_FILES];
-    uint32_t    seen_count;
+    FILE           *to;
+    const char     *seen[MOST_FILES];
+    uint32_t        seen_count;
     flashmem_error *err;
 } expansion;
 
@@ -43,7 +43,9 @@ static bool include_name(const char *line, const char *end, char *name, size_t b
 
 static flashmem_status expand(expansion *e, const char *name, int depth) {
     const fm_embedded_file *file = fm_embedded_find(name);
-    if (!file) return fm_fail(e->err, FLASHMEM_DEVICE, "kernel source '%s' is not part of this build (FLASHMEM_KERNEL_DIR?)", name);
+    if (!file)
+        return fm_fail(e->err, FLASHMEM_DEVICE, "kernel source '%s' is not part of this build (FLASHMEM_KERNEL_DIR?)",
+                       name);
     if (depth > DEEPEST || e->seen_count == MOST_FILES)
         return fm_fail(e->err, FLASHMEM_DEVICE, "kernel source '%s': too many includes", name);
     e->seen[e->seen_count++] = file->name;

@@ -47,7 +47,8 @@ static void publish(fm_reader *reader, const chunk *c) {
 /* Checks the chunks that have come back, oldest first, up to the first that has not. */
 static void retire(fm_reader *reader) {
     flashmem_error error = { 0 };
-    while (reader->ring_count && reader->ring[reader->ring_head].done && !atomic_load(&reader->config.progress->failed)) {
+    while (reader->ring_count && reader->ring[reader->ring_head].done &&
+           !atomic_load(&reader->config.progress->failed)) {
         const chunk          *c = &reader->ring[reader->ring_head];
         const fm_read_object *object = &reader->config.objects[c->object];
         fm_read_record       *record = &reader->records[c->run & 1];
@@ -58,8 +59,12 @@ static void retire(fm_reader *reader) {
         }
         if (record->count < reader->chunk_capacity)
             record->chunks[record->count++] = (fm_chunk_record){
-                .submitted = c->submitted, .completed = c->completed, .check_from = from, .check_to = fm_clock_ns(),
-                .bytes = c->bytes, .object = c->object,
+                .submitted = c->submitted,
+                .completed = c->completed,
+                .check_from = from,
+                .check_to = fm_clock_ns(),
+                .bytes = c->bytes,
+                .object = c->object,
             };
         if (end == object->bytes) publish(reader, c);
         reader->ring_head = (reader->ring_head + 1) % reader->ring_size;
@@ -93,8 +98,8 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
     fm_reader_count_busy(reader, c->run, c->completed, c->bytes);
     reader->chunks_in_flight--;
     if (result < 0)
-        fm_fail_errno(&error, -result, "%s: read of %u bytes at offset %" PRIu64 " for %s", reader->config.path, c->bytes,
-                      offset, object->name);
+        fm_fail_errno(&error, -result, "%s: read of %u bytes at offset %" PRIu64 " for %s", reader->config.path,
+                      c->bytes, offset, object->name);
     else if ((uint32_t)result < c->bytes)
         fm_reader_finish_short(reader, to, offset, (uint32_t)result, c->bytes, &error);
     if (error.status != FLASHMEM_OK) {

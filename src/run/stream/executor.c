@@ -290,6 +290,7 @@ flashmem_status fm_executor_run(flashmem_model *model, flashmem_error *err) {
     }
     model->gpu->ops->end_run(model->gpu, status == FLASHMEM_OK);
     if (status == FLASHMEM_OK) x->run++;
-    if (status == FLASHMEM_OK && x->bad_index) status = fm_fail(err, FLASHMEM_BAD_INPUT, "%s", x->bad_index_error.message);
+    if (status == FLASHMEM_OK && x->bad_index)
+        status = fm_fail(err, FLASHMEM_BAD_INPUT, "%s", x->bad_index_error.message);
     return status;
 }

@@ -22,7 +22,8 @@ void fm_progress_wake(fm_progress *progress) {
 
 void fm_progress_completed(fm_progress *progress, uint64_t launches) {
     uint64_t seen = atomic_load(&progress->completed);
-    while (seen < launches && !atomic_compare_exchange_weak(&progress->completed, &seen, launches)) {}
+    while (seen < launches && !atomic_compare_exchange_weak(&progress->completed, &seen, launches)) {
+    }
     if (progress->on_completed) progress->on_completed(progress->user);
     fm_progress_wake(progress);
 }
@@ -62,7 +63,8 @@ static void sleep_until(fm_progress *progress, bool (*ready)(void *user), void *
             atomic_store(&progress->asleep, 0); /* a post that came between costs one spare round of a later sleep */
             return;
         }
-        while (sem_wait(&progress->wake) != 0 && errno == EINTR) {}
+        while (sem_wait(&progress->wake) != 0 && errno == EINTR) {
+        }
     }
 }
 

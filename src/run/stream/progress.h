@@ -19,10 +19,10 @@ typedef struct fm_progress {
     _Atomic int      cancelled, failed;
     _Atomic int      asleep; /* the caller's thread is about to sleep, or sleeps */
     sem_t            wake;
-    pthread_mutex_t  mutex;  /* of error */
-    flashmem_error   error;  /* the first failure of any thread */
-    void           (*on_completed)(void *user); /* told after completed has grown; set before the first launch */
-    void            *user;
+    pthread_mutex_t  mutex;           /* of error */
+    flashmem_error   error;           /* the first failure of any thread */
+    void (*on_completed)(void *user); /* told after completed has grown; set before the first launch */
+    void *user;
 } fm_progress;
 
 void fm_progress_init(fm_progress *progress);

@@ -10,7 +10,7 @@ typedef struct fm_read {
     int      fd;
     uint64_t offset; /* in the file */
     uint32_t bytes;
-    uint32_t tag;    /* comes back with the result */
+    uint32_t tag; /* comes back with the result */
 } fm_read;
 
 typedef struct fm_read_done {
@@ -21,10 +21,10 @@ typedef struct fm_read_done {
 /* All calls but wake come from the reader's thread; close when that has ended.  Integer results: 0 or a count, or -errno. */
 typedef struct fm_read_ops {
     const char *name;
-    int  (*open)(void **state, uint32_t most); /* at most `most` reads are ever unfinished */
-    int  (*submit)(void *state, const fm_read *read);  /* does not block */
-    int  (*wait)(void *state, fm_read_done *done, uint32_t capacity); /* blocks for a result or a wake: may be 0 */
-    void (*wake)(void *state); /* any thread: makes the present or the next wait return */
+    int (*open)(void **state, uint32_t most);                        /* at most `most` reads are ever unfinished */
+    int (*submit)(void *state, const fm_read *read);                 /* does not block */
+    int (*wait)(void *state, fm_read_done *done, uint32_t capacity); /* blocks for a result or a wake: may be 0 */
+    void (*wake)(void *state);  /* any thread: makes the present or the next wait return */
     void (*close)(void *state); /* every read has come back, or the backend has failed */
 } fm_read_ops;
 

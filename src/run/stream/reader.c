@@ -50,7 +50,8 @@ bool fm_reader_submit(fm_reader *reader, void *to, uint64_t offset, uint32_t byt
         return true;
     }
     flashmem_error error = { 0 };
-    fm_fail_errno(&error, -result, "%s: start a read of %u bytes at offset %" PRIu64, reader->config.path, bytes, offset);
+    fm_fail_errno(&error, -result, "%s: start a read of %u bytes at offset %" PRIu64, reader->config.path, bytes,
+                  offset);
     fm_reader_fail(reader, &error);
     return false;
 }
@@ -113,8 +114,12 @@ static void submit_chunk(fm_reader *reader) {
     uint32_t              tag = (reader->ring_head + reader->ring_count) % reader->ring_size;
     if (reader->config.memory) fm_memory_populate(reader->config.memory, object->to + reader->offset, bytes);
     if (first_of_run(reader)) start_record(reader);
-    reader->ring[tag] = (chunk){ .run = reader->run, .object = reader->object, .offset = reader->offset, .bytes = bytes,
-                                 .direct = reader->use_direct, .submitted = fm_clock_ns() };
+    reader->ring[tag] = (chunk){ .run = reader->run,
+                                 .object = reader->object,
+                                 .offset = reader->offset,
+                                 .bytes = bytes,
+                                 .direct = reader->use_direct,
+                                 .submitted = fm_clock_ns() };
     if (reader->offset == 0) reader->records[reader->run & 1].requested[reader->object] = reader->ring[tag].submitted;
     fm_reader_count_busy(reader, reader->run, reader->ring[tag].submitted, 0);
     reader->ring_count++;
@@ -171,10 +176,10 @@ static void handle_results(fm_reader *reader) {
 }
 
 static bool open_backend(fm_reader *reader) {
-    const fm_read_ops *const given[] = { reader->config.ops, NULL };
+    const fm_read_ops *const  given[] = { reader->config.ops, NULL };
     const fm_read_ops *const *choice = reader->config.ops ? given : fm_read_backends();
-    uint32_t most = reader->config.depth + (reader->config.slots ? FM_ROW_SLOTS : 0);
-    int      result = -ENOSYS;
+    uint32_t                  most = reader->config.depth + (reader->config.slots ? FM_ROW_SLOTS : 0);
+    int                       result = -ENOSYS;
     for (; *choice; choice++) {
         reader->ops = *choice;
         result = reader->ops->open(&reader->state, most);
@@ -261,8 +266,8 @@ static bool allocate(fm_reader *reader) {
     reader->chunk_capacity = (uint32_t)chunks;
     reader->ring = calloc(reader->ring_size, sizeof *reader->ring);
     reader->arrived = calloc(c->count + 1, sizeof *reader->arrived);
-    bool records = make_record(&reader->records[0], chunks, c->count) && make_record(&reader->records[1], chunks, c->count) &&
-                   make_record(&reader->no_record, 0, c->count);
+    bool records = make_record(&reader->records[0], chunks, c->count) &&
+                   make_record(&reader->records[1], chunks, c->count) && make_record(&reader->no_record, 0, c->count);
     return records && reader->ring && reader->arrived;
 }
 
@@ -348,5 +353,5 @@ const fm_read_record *fm_reader_record(const fm_reader *reader, uint64_t run) {
     return record->run == run ? record : &reader->no_record;
 }
 
-bool fm_reader_is_direct(const fm_reader *reader) { return atomic_load(&reader->direct); }
+bool        fm_reader_is_direct(const fm_reader *reader) { return atomic_load(&reader->direct); }
 const char *fm_reader_backend(const fm_reader *reader) { return atomic_load(&reader->backend); }

@@ -23,23 +23,23 @@ typedef struct fm_read_object {
     char           *to;                 /* 4096-aligned */
     const uint64_t *checksums;          /* XXH3-64 of each unit from the object's first byte */
     uint64_t        unit_bytes;
-    int32_t         after;              /* -1: the start of a run; else may be read once this launch has ended */
-    uint8_t         wrap, resident;     /* of the previous run; read in run 0 only */
-    const char     *name;               /* of the weight, or what a bundle is called */
+    int32_t         after;          /* -1: the start of a run; else may be read once this launch has ended */
+    uint8_t         wrap, resident; /* of the previous run; read in run 0 only */
+    const char     *name;           /* of the weight, or what a bundle is called */
 } fm_read_object;
 
 typedef struct fm_reader_config {
     const char           *path;
-    int                   fd;      /* of the pack, buffered; the caller's until close */
-    const fm_read_object *objects; /* in read order */
+    int                   fd;           /* of the pack, buffered; the caller's until close */
+    const fm_read_object *objects;      /* in read order */
     uint32_t              count, steps; /* launches of one run */
     uint32_t              depth, bytes; /* reads in flight, bytes of one: a multiple of 4096 */
-    const fm_read_ops    *ops;     /* NULL: io_uring where it works, else threads */
-    bool                  buffered; /* do not try direct reads */
-    bool                  serial;  /* reads only inside fm_reader_phase, only for the present run */
-    char                 *slots;   /* FM_ROW_SLOTS slots for table rows, 4096-aligned, or NULL */
+    const fm_read_ops    *ops;          /* NULL: io_uring where it works, else threads */
+    bool                  buffered;     /* do not try direct reads */
+    bool                  serial;       /* reads only inside fm_reader_phase, only for the present run */
+    char                 *slots;        /* FM_ROW_SLOTS slots for table rows, 4096-aligned, or NULL */
     uint64_t              slot_bytes;
-    fm_memory            *memory;  /* populated ahead of the reads, or NULL */
+    fm_memory            *memory; /* populated ahead of the reads, or NULL */
     fm_progress          *progress;
     const fm_log         *log;
 } fm_reader_config;
@@ -48,7 +48,7 @@ typedef struct fm_reader_config {
  * caller's until close. */
 flashmem_status fm_reader_open(fm_reader **out, const fm_reader_config *config, flashmem_error *err);
 /* Waits for reads in flight, drops the rest. NULL allowed. */
-void            fm_reader_close(fm_reader *reader);
+void fm_reader_close(fm_reader *reader);
 
 /* The caller's thread: run r begins (r counts up from 0). */
 void fm_reader_begin_run(fm_reader *reader, uint64_t run);
@@ -67,7 +67,7 @@ typedef struct fm_row_batch {
     bool            half;      /* stored binary16, wanted binary32 */
     const uint64_t *order;
     uint32_t        count;
-    char           *out;       /* [count][out_bytes] */
+    char           *out; /* [count][out_bytes] */
     uint64_t        out_bytes;
     uint64_t        bytes_read;       /* added to by the reader */
     uint32_t        next, unfinished; /* the reader's */
@@ -86,7 +86,8 @@ typedef struct fm_chunk_record {
 } fm_chunk_record;
 typedef struct fm_read_record {
     uint64_t         run;
-    fm_chunk_record *chunks;    uint32_t count;
+    fm_chunk_record *chunks;
+    uint32_t         count;
     uint64_t        *requested, *arrived; /* per object */
     uint64_t         busy_ns, busy_bytes; /* while the depth, or one less, was in flight: time, and what came then */
 } fm_read_record;

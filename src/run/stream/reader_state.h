@@ -26,7 +26,7 @@ struct fm_reader {
     int                direct_fd; /* -1: none; stays open after a fallback: reads may be in flight through it */
     bool               use_direct;
     const fm_read_ops *ops;
-    void              *state;     /* of ops; set before `ready` */
+    void              *state; /* of ops; set before `ready` */
     pthread_t          thread;
 
     /* Between threads. */
@@ -37,17 +37,17 @@ struct fm_reader {
     _Atomic uint64_t       *arrived; /* per object: run + 1 */
 
     /* The thread's own. */
-    uint64_t run, offset;  /* the next chunk's */
-    uint32_t object;
-    bool     exhausted;    /* nothing is left for any run */
-    chunk   *ring;         /* in order of submission */
-    uint32_t ring_size, ring_head, ring_count;
-    uint32_t in_flight, chunks_in_flight;
-    uint64_t changed;      /* when chunks_in_flight changed last, ns */
-    uint64_t checked;      /* bytes of the oldest unfinished object whose checksums have been compared */
-    row_span spans[FM_ROW_SLOTS];
-    uint32_t chunk_capacity; /* of each record */
-    fm_read_record records[2]; /* by the parity of the run */
+    uint64_t       run, offset; /* the next chunk's */
+    uint32_t       object;
+    bool           exhausted; /* nothing is left for any run */
+    chunk         *ring;      /* in order of submission */
+    uint32_t       ring_size, ring_head, ring_count;
+    uint32_t       in_flight, chunks_in_flight;
+    uint64_t       changed; /* when chunks_in_flight changed last, ns */
+    uint64_t       checked; /* bytes of the oldest unfinished object whose checksums have been compared */
+    row_span       spans[FM_ROW_SLOTS];
+    uint32_t       chunk_capacity; /* of each record */
+    fm_read_record records[2];     /* by the parity of the run */
     fm_read_record no_record;
 };
 
@@ -68,6 +68,6 @@ void fm_reader_leave_direct(fm_reader *reader);
 /* arrival.c: reads the rest of a range through the page cache and drops it from there. */
 flashmem_status fm_reader_finish_short(fm_reader *reader, char *to, uint64_t offset, uint32_t have, uint32_t want,
                                        flashmem_error *err);
-void fm_reader_drop_cached(fm_reader *reader, uint64_t offset, uint64_t bytes);
+void            fm_reader_drop_cached(fm_reader *reader, uint64_t offset, uint64_t bytes);
 
 #endif

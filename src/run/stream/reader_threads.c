@@ -15,7 +15,7 @@ typedef struct pread_pool {
     pthread_cond_t  work, results;
     fm_read        *queue; /* ring of most */
     uint32_t        queue_head, queued;
-    fm_read_done   *done;  /* ring of most */
+    fm_read_done   *done; /* ring of most */
     uint32_t        done_head, done_count;
     bool            woken, stopping;
     pthread_t       threads[MOST_THREADS];

@@ -74,7 +74,8 @@ static int ring_submit(void *state, const fm_read *read) {
     io_uring_prep_read(sqe, read->fd, read->to, read->bytes, read->offset);
     sqe->user_data = read->tag;
     int submitted;
-    while ((submitted = io_uring_submit(&r->uring)) == -EINTR) {}
+    while ((submitted = io_uring_submit(&r->uring)) == -EINTR) {
+    }
     return submitted < 0 ? submitted : 0;
 }
 

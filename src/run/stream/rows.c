@@ -28,7 +28,8 @@ static char *slot_memory(const fm_reader *reader, uint32_t slot) {
 static void submit_span(fm_reader *reader, fm_row_batch *batch, uint32_t slot) {
     row_span *span = &reader->spans[slot];
     span->direct = reader->use_direct;
-    if (fm_reader_submit(reader, slot_memory(reader, slot), span->file_offset, span->bytes, reader->ring_size + slot)) return;
+    if (fm_reader_submit(reader, slot_memory(reader, slot), span->file_offset, span->bytes, reader->ring_size + slot))
+        return;
     span->busy = false;
     batch->unfinished--;
 }
@@ -44,8 +45,9 @@ static void start_span(fm_reader *reader, fm_row_batch *batch, uint32_t slot) {
         if (align_down(first_byte) > to || end - from > reader->config.slot_bytes) break;
         to = end;
     }
-    *span = (row_span){ .file_offset = from, .bytes = (uint32_t)(to - from), .first = batch->next, .last = last,
-                        .busy = true };
+    *span = (row_span){
+        .file_offset = from, .bytes = (uint32_t)(to - from), .first = batch->next, .last = last, .busy = true
+    };
     batch->next = last;
     batch->unfinished++;
     batch->bytes_read += span->bytes;
@@ -81,7 +83,8 @@ static flashmem_status deliver(fm_reader *reader, fm_row_batch *batch, const row
         char       *to = batch->out + (batch->order[entry] & UINT32_MAX) * batch->out_bytes;
         if (entry == span->first || row_at(batch, entry) != row_at(batch, entry - 1))
             FM_TRY(check_row(reader, batch, row_at(batch, entry), from, err));
-        if (batch->half) fm_floats_from_half((float *)(void *)to, (const uint16_t *)(const void *)from, batch->elements);
+        if (batch->half)
+            fm_floats_from_half((float *)(void *)to, (const uint16_t *)(const void *)from, batch->elements);
         else memcpy(to, from, batch->out_bytes);
     }
     return FLASHMEM_OK;
