@@ -11,12 +11,17 @@
 
 #include <minizip/unzip.h>
 
-static const struct { flashmem_dtype dtype; char kind; int bytes; const char *name; } dtypes[] = {
-    {FLASHMEM_F32, 'f', 4, "float32"}, {FLASHMEM_F64, 'f', 8, "float64"}, {FLASHMEM_F16, 'f', 2, "float16"},
-    {FLASHMEM_I8, 'i', 1, "int8"},     {FLASHMEM_I16, 'i', 2, "int16"},   {FLASHMEM_I32, 'i', 4, "int32"},
-    {FLASHMEM_I64, 'i', 8, "int64"},   {FLASHMEM_U8, 'u', 1, "uint8"},    {FLASHMEM_U16, 'u', 2, "uint16"},
-    {FLASHMEM_U32, 'u', 4, "uint32"},  {FLASHMEM_U64, 'u', 8, "uint64"},  {FLASHMEM_BOOL, 'b', 1, "bool"},
-    {FLASHMEM_BF16, 'u', 2, "bfloat16"},
+static const struct {
+    flashmem_dtype dtype;
+    char           kind;
+    int            bytes;
+    const char    *name;
+} dtypes[] = {
+    { FLASHMEM_F32, 'f', 4, "float32" },   { FLASHMEM_F64, 'f', 8, "float64" }, { FLASHMEM_F16, 'f', 2, "float16" },
+    { FLASHMEM_I8, 'i', 1, "int8" },       { FLASHMEM_I16, 'i', 2, "int16" },   { FLASHMEM_I32, 'i', 4, "int32" },
+    { FLASHMEM_I64, 'i', 8, "int64" },     { FLASHMEM_U8, 'u', 1, "uint8" },    { FLASHMEM_U16, 'u', 2, "uint16" },
+    { FLASHMEM_U32, 'u', 4, "uint32" },    { FLASHMEM_U64, 'u', 8, "uint64" },  { FLASHMEM_BOOL, 'b', 1, "bool" },
+    { FLASHMEM_BF16, 'u', 2, "bfloat16" },
 };
 #define DTYPE_COUNT (sizeof dtypes / sizeof *dtypes)
 
@@ -51,7 +56,7 @@ void cli_arrays_free(cli_arrays *arrays) {
         free(arrays->items[i].data);
     }
     free(arrays->items);
-    *arrays = (cli_arrays){0};
+    *arrays = (cli_arrays){ 0 };
 }
 
 cli_array *cli_arrays_find(const cli_arrays *arrays, const char *name) {
@@ -63,9 +68,9 @@ cli_array *cli_arrays_find(const cli_arrays *arrays, const char *name) {
 static cli_array *append(cli_arrays *arrays, const char *name, size_t name_bytes) {
     cli_array *items = realloc(arrays->items, (size_t)(arrays->count + 1) * sizeof *items);
     if (!items) return NULL;
-    arrays->items    = items;
+    arrays->items = items;
     cli_array *array = &items[arrays->count];
-    *array = (cli_array){.name = strndup(name, name_bytes)};
+    *array = (cli_array){ .name = strndup(name, name_bytes) };
     if (!array->name) return NULL;
     arrays->count++;
     return array;
@@ -79,7 +84,7 @@ cli_array *cli_arrays_add(cli_arrays *arrays, const char *name, const flashmem_t
     cli_array *array = append(arrays, name, strlen(name));
     if (!array) return NULL;
     array->dtype = info->dtype;
-    array->rank  = info->rank;
+    array->rank = info->rank;
     memcpy(array->dims, info->dims, sizeof array->dims);
     array->bytes = info->bytes;
     return allocate(array) ? array : NULL;
@@ -97,7 +102,7 @@ static size_t stream_read(stream *s, void *to, size_t bytes) {
     size_t done = 0;
     while (done < bytes) {
         unsigned part = bytes - done < 1u << 30 ? (unsigned)(bytes - done) : 1u << 30;
-        int n = unzReadCurrentFile(s->archive, (char *)to + done, part);
+        int      n = unzReadCurrentFile(s->archive, (char *)to + done, part);
         if (n <= 0) break;
         done += (size_t)n;
     }
@@ -107,7 +112,8 @@ static size_t stream_read(stream *s, void *to, size_t bytes) {
 static const char *find_value(const char *header, const char *key) {
     const char *at = strstr(header, key);
     if (!at) return NULL;
-    for (at += strlen(key); *at == ' ' || *at == ':'; at++) {}
+    for (at += strlen(key); *at == ' ' || *at == ':'; at++) {
+    }
     return at;
 }
 
@@ -116,9 +122,13 @@ static bool parse_dtype(cli_array *array, const char *descr, const char *label, 
     char order = quoted ? descr[1] : 0, kind = order ? descr[2] : 0;
     int  bytes = kind ? atoi(descr + 3) : 0;
     if (order != '<' && order != '|' && order != '=')
-        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: not a little-endian plain array; save it with numpy.save(file, a.astype(a.dtype.newbyteorder('<')))", label);
+        return cli_error(
+            error, FLASHMEM_BAD_INPUT,
+            "%s: not a little-endian plain array; save it with numpy.save(file, a.astype(a.dtype.newbyteorder('<')))",
+            label);
     for (size_t i = 0; i < DTYPE_COUNT; i++)
-        if (dtypes[i].kind == kind && dtypes[i].bytes == bytes) return array->dtype = dtypes[i].dtype, array->bytes = (uint64_t)bytes, true;
+        if (dtypes[i].kind == kind && dtypes[i].bytes == bytes)
+            return array->dtype = dtypes[i].dtype, array->bytes = (uint64_t)bytes, true;
     return cli_error(error, FLASHMEM_BAD_INPUT, "%s: element type '%.*s' is not a number or bool", label,
                      (int)strcspn(descr + 1, "'"), descr + 1);
 }
@@ -126,11 +136,15 @@ static bool parse_dtype(cli_array *array, const char *descr, const char *label, 
 static bool parse_shape(cli_array *array, const char *shape, const char *label, flashmem_error *error) {
     if (!shape || *shape != '(') return cli_error(error, FLASHMEM_BAD_INPUT, "%s: no shape in the header", label);
     for (shape++; *shape != ')';) {
-        if (*shape == ' ' || *shape == ',') { shape++; continue; }
+        if (*shape == ' ' || *shape == ',') {
+            shape++;
+            continue;
+        }
         char *end;
         errno = 0;
         long long dim = strtoll(shape, &end, 10);
-        if (errno || end == shape || dim < 0) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: malformed shape in the header", label);
+        if (errno || end == shape || dim < 0)
+            return cli_error(error, FLASHMEM_BAD_INPUT, "%s: malformed shape in the header", label);
         if (array->rank == FLASHMEM_MAX_RANK)
             return cli_error(error, FLASHMEM_BAD_INPUT, "%s: more than %d dimensions", label, FLASHMEM_MAX_RANK);
         array->dims[array->rank++] = dim;
@@ -146,12 +160,16 @@ static bool read_npy(cli_array *array, stream *s, flashmem_error *error) {
     if (stream_read(s, start, 10) != 10 || memcmp(start, "\x93NUMPY", 6))
         return cli_error(error, FLASHMEM_BAD_INPUT, "%s: not a .npy file", s->label);
     size_t header_bytes = start[8] | (size_t)start[9] << 8;
-    if (start[6] > 3 || !start[6]) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: .npy format version %d is unknown", s->label, start[6]);
+    if (start[6] > 3 || !start[6])
+        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: .npy format version %d is unknown", s->label, start[6]);
     if (start[6] >= 2) {
-        if (stream_read(s, start + 10, 2) != 2) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: ends inside its header", s->label);
+        if (stream_read(s, start + 10, 2) != 2)
+            return cli_error(error, FLASHMEM_BAD_INPUT, "%s: ends inside its header", s->label);
         header_bytes |= (size_t)start[10] << 16 | (size_t)start[11] << 24;
     }
-    if (header_bytes > 1 << 20) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: a header of %zu bytes is not plausible", s->label, header_bytes);
+    if (header_bytes > 1 << 20)
+        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: a header of %zu bytes is not plausible", s->label,
+                         header_bytes);
     char *header = calloc(1, header_bytes + 1);
     if (!header) return cli_error(error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for the header", s->label);
     bool ok = stream_read(s, header, header_bytes) == header_bytes ||
@@ -159,29 +177,36 @@ static bool read_npy(cli_array *array, stream *s, flashmem_error *error) {
     ok = ok && parse_dtype(array, find_value(header, "'descr'"), s->label, error);
     const char *fortran = ok ? find_value(header, "'fortran_order'") : NULL;
     if (ok && (!fortran || strncmp(fortran, "False", 5)))
-        ok = cli_error(error, FLASHMEM_BAD_INPUT, "%s: column-major (fortran_order); save numpy.ascontiguousarray(a)", s->label);
+        ok = cli_error(error, FLASHMEM_BAD_INPUT, "%s: column-major (fortran_order); save numpy.ascontiguousarray(a)",
+                       s->label);
     ok = ok && parse_shape(array, find_value(header, "'shape'"), s->label, error);
     free(header);
     if (!ok) return false;
-    if (!allocate(array)) return cli_error(error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %llu bytes", s->label, (unsigned long long)array->bytes);
+    if (!allocate(array))
+        return cli_error(error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %llu bytes", s->label,
+                         (unsigned long long)array->bytes);
     size_t got = stream_read(s, array->data, (size_t)array->bytes);
     char   extra;
     if (got != array->bytes)
-        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: holds %zu of the %llu bytes its header promises", s->label, got, (unsigned long long)array->bytes);
-    if (stream_read(s, &extra, 1)) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: more bytes than its header promises", s->label);
+        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: holds %zu of the %llu bytes its header promises", s->label,
+                         got, (unsigned long long)array->bytes);
+    if (stream_read(s, &extra, 1))
+        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: more bytes than its header promises", s->label);
     return true;
 }
 
 static bool read_member(cli_arrays *arrays, unzFile archive, const char *path, flashmem_error *error) {
     char            member[256], label[512];
     unz_file_info64 info;
-    if (unzGetCurrentFileInfo64(archive, &info, member, sizeof member, NULL, 0, NULL, 0) != UNZ_OK || info.size_filename >= sizeof member)
+    if (unzGetCurrentFileInfo64(archive, &info, member, sizeof member, NULL, 0, NULL, 0) != UNZ_OK ||
+        info.size_filename >= sizeof member)
         return cli_error(error, FLASHMEM_BAD_INPUT, "%s: a member's entry is unreadable", path);
     size_t length = strlen(member);
     if (length < 5 || strcmp(member + length - 4, ".npy")) return true;
     snprintf(label, sizeof label, "%s[%s]", path, member);
-    if (unzOpenCurrentFile(archive) != UNZ_OK) return cli_error(error, FLASHMEM_BAD_INPUT, "%s: cannot be unpacked", label);
-    stream     s = {.archive = archive, .label = label};
+    if (unzOpenCurrentFile(archive) != UNZ_OK)
+        return cli_error(error, FLASHMEM_BAD_INPUT, "%s: cannot be unpacked", label);
+    stream     s = { .archive = archive, .label = label };
     cli_array *array = append(arrays, member, length - 4);
     bool ok = array ? read_npy(array, &s, error) : cli_error(error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory", label);
     if (unzCloseCurrentFile(archive) == UNZ_CRCERROR && ok)
@@ -195,7 +220,8 @@ static bool read_npz(cli_arrays *arrays, const char *path, flashmem_error *error
     bool ok = true;
     int  at = unzGoToFirstFile(archive);
     for (; ok && at == UNZ_OK; at = unzGoToNextFile(archive)) ok = read_member(arrays, archive, path, error);
-    if (ok && at != UNZ_END_OF_LIST_OF_FILE) ok = cli_error(error, FLASHMEM_BAD_INPUT, "%s: its list of members is damaged", path);
+    if (ok && at != UNZ_END_OF_LIST_OF_FILE)
+        ok = cli_error(error, FLASHMEM_BAD_INPUT, "%s: its list of members is damaged", path);
     unzClose(archive);
     return ok;
 }
@@ -209,13 +235,14 @@ static const char *find_parting(const char *spec) {
 }
 
 bool cli_arrays_read(cli_arrays *arrays, const char *spec, flashmem_error *error) {
-    size_t length = strlen(spec);
+    size_t      length = strlen(spec);
     const char *equals = find_parting(spec);
     const char *path = equals ? equals + 1 : spec;
     if (!equals && length > 4 && !strcmp(spec + length - 4, ".npz")) return read_npz(arrays, spec, error);
     const char *name = equals ? spec : strrchr(spec, '/') ? strrchr(spec, '/') + 1 : spec;
-    size_t name_bytes = equals ? (size_t)(equals - spec) : strlen(name) - (strlen(name) > 4 && !strcmp(name + strlen(name) - 4, ".npy") ? 4 : 0);
-    stream s = {.file = fopen(path, "rb"), .label = path};
+    size_t      name_bytes = equals ? (size_t)(equals - spec)
+                                    : strlen(name) - (strlen(name) > 4 && !strcmp(name + strlen(name) - 4, ".npy") ? 4 : 0);
+    stream      s = { .file = fopen(path, "rb"), .label = path };
     if (!s.file) return cli_error(error, FLASHMEM_IO, "%s: %s", path, strerror(errno));
     cli_array *array = append(arrays, name, name_bytes);
     bool ok = array ? read_npy(array, &s, error) : cli_error(error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory", path);
@@ -232,7 +259,8 @@ static size_t npy_header(char *buffer, size_t bytes, flashmem_dtype dtype, uint3
     int  size = 2;
     for (size_t i = 0; i < DTYPE_COUNT; i++)
         if (dtypes[i].dtype == dtype) kind = dtypes[i].kind, size = dtypes[i].bytes;
-    int text = snprintf(buffer + 10, bytes - 10, "{'descr': '%c%c%d', 'fortran_order': False, 'shape': (%s), }", size > 1 ? '<' : '|', kind, size, shape);
+    int    text = snprintf(buffer + 10, bytes - 10, "{'descr': '%c%c%d', 'fortran_order': False, 'shape': (%s), }",
+                        size > 1 ? '<' : '|', kind, size, shape);
     size_t total = ((size_t)text + 10 + 1 + 63) / 64 * 64; /* data starts 64-byte aligned */
     memset(buffer + 10 + text, ' ', total - 10 - (size_t)text);
     buffer[total - 1] = '\n';

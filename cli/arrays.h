@@ -35,6 +35,7 @@ bool cli_array_write(const char *path, flashmem_dtype dtype, uint32_t rank, cons
 const char *cli_dtype_name(flashmem_dtype dtype); /* NumPy's: "float32" */
 /* "1x128", "scalar"; returns buffer. */
 const char *cli_shape_print(uint32_t rank, const int64_t *dims, char *buffer, size_t bytes);
-bool cli_error(flashmem_error *error, flashmem_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool        cli_error(flashmem_error *error, flashmem_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -20,15 +20,15 @@
 extern char **environ;
 
 int64_t bench_resident(const char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int         fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st)) {
         if (fd >= 0) close(fd);
         return -1;
     }
-    int64_t resident = 0;
-    size_t  size = (size_t)st.st_size, pages = (size + 4095) / 4096;
-    void   *map = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    int64_t        resident = 0;
+    size_t         size = (size_t)st.st_size, pages = (size + 4095) / 4096;
+    void          *map = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
     unsigned char *flags = malloc(pages ? pages : 1);
     if (size && (map == MAP_FAILED || !flags || mincore(map, size, flags))) resident = -1;
     for (size_t i = 0; resident >= 0 && i < pages; i++) resident += (flags[i] & 1) * 4096;
@@ -61,8 +61,8 @@ static char **merged_environment(char *const *extra) {
 
 static bool start_and_wait(bench_child *child, const char *path, char *const *argv, char *const *extra, int output) {
     posix_spawn_file_actions_t actions;
-    pid_t  pid;
-    char **all = merged_environment(extra);
+    pid_t                      pid;
+    char                     **all = merged_environment(extra);
     if (!all) return cli_usage("no memory to start %s", argv[0]);
     posix_spawn_file_actions_init(&actions);
     if (output >= 0) posix_spawn_file_actions_adddup2(&actions, output, 1);
@@ -71,20 +71,25 @@ static bool start_and_wait(bench_child *child, const char *path, char *const *ar
     posix_spawn_file_actions_destroy(&actions);
     free(all);
     if (why) return cli_usage("%s could not be started: %s", argv[0], strerror(why));
-    int status;
+    int           status;
     struct rusage usage;
-    while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {}
-    child->seconds    = ((double)cli_now_ns() - child->spawn_ns) * 1e-9;
+    while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR) {
+    }
+    child->seconds = ((double)cli_now_ns() - child->spawn_ns) * 1e-9;
     child->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
     if (WIFEXITED(status) && !WEXITSTATUS(status)) return true;
-    if (WIFEXITED(status)) return cli_usage("a measured process (%s %s) ended with code %d", argv[0], argv[1] ? argv[1] : "", WEXITSTATUS(status));
-    return cli_usage("a measured process (%s %s) ended on signal %d", argv[0], argv[1] ? argv[1] : "", WTERMSIG(status));
+    if (WIFEXITED(status))
+        return cli_usage("a measured process (%s %s) ended with code %d", argv[0], argv[1] ? argv[1] : "",
+                         WEXITSTATUS(status));
+    return cli_usage("a measured process (%s %s) ended on signal %d", argv[0], argv[1] ? argv[1] : "",
+                     WTERMSIG(status));
 }
 
-bool bench_run_self(bench_child *child, const char *const *arguments, char *const *environment, const char *report_path) {
-    char *argv[BENCH_MOST_ARGUMENTS + 2] = {(char *)"flashmem"};
+bool bench_run_self(bench_child *child, const char *const *arguments, char *const *environment,
+                    const char *report_path) {
+    char *argv[BENCH_MOST_ARGUMENTS + 2] = { (char *)"flashmem" };
     for (int i = 0; arguments[i] && i < BENCH_MOST_ARGUMENTS; i++) argv[i + 1] = (char *)arguments[i];
-    *child = (bench_child){0};
+    *child = (bench_child){ 0 };
     if (!start_and_wait(child, "/proc/self/exe", argv, environment, -1)) return false;
     if (!report_path) return true;
     json_error_t why;
@@ -94,12 +99,12 @@ bool bench_run_self(bench_child *child, const char *const *arguments, char *cons
 }
 
 bool bench_run_peer(bench_child *child, const char *command, char *const *environment) {
-    char  *argv[] = {(char *)"sh", (char *)"-c", (char *)command, NULL};
-    FILE  *output = tmpfile();
-    *child = (bench_child){0};
+    char *argv[] = { (char *)"sh", (char *)"-c", (char *)command, NULL };
+    FILE *output = tmpfile();
+    *child = (bench_child){ 0 };
     if (!output) return cli_usage("no temporary file for the peer's output: %s", strerror(errno));
-    bool ok = start_and_wait(child, "/bin/sh", argv, environment, fileno(output));
-    json_error_t why = {.text = ""};
+    bool         ok = start_and_wait(child, "/bin/sh", argv, environment, fileno(output));
+    json_error_t why = { .text = "" };
     if (ok) {
         rewind(output);
         child->report = json_loadf(output, 0, &why);
@@ -110,7 +115,8 @@ bool bench_run_peer(bench_child *child, const char *command, char *const *enviro
 }
 
 void bench_add(bench_samples *samples, double value) {
-    if (samples->count < (int)(sizeof samples->values / sizeof *samples->values)) samples->values[samples->count++] = value;
+    if (samples->count < (int)(sizeof samples->values / sizeof *samples->values))
+        samples->values[samples->count++] = value;
 }
 
 static int compare(const void *a, const void *b) {

@@ -37,20 +37,21 @@ static void *read_blocks(void *user) {
 
 double bench_disk_rate(const char *path, const bench_disk *disk) {
     struct stat st;
-    reading r = {.fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC), .request = disk->request};
+    reading     r = { .fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC), .request = disk->request };
     if (r.fd < 0) return 0;
     size_t slot = disk->request < HUGE_PAGE ? HUGE_PAGE : disk->request, bytes = slot * (size_t)disk->depth + HUGE_PAGE;
     void  *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     double rate = 0;
     if (map != MAP_FAILED && !fstat(r.fd, &st) && st.st_size > 0) {
         r.memory = (char *)(((uintptr_t)map + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-        r.end    = (size_t)st.st_size < (size_t)1000000000 ? (size_t)st.st_size : (size_t)1000000000;
+        r.end = (size_t)st.st_size < (size_t)1000000000 ? (size_t)st.st_size : (size_t)1000000000;
         madvise(r.memory, slot * (size_t)disk->depth, MADV_HUGEPAGE);
         memset(r.memory, 1, slot * (size_t)disk->depth);
-        pthread_t threads[16];
-        int       started = 0;
+        pthread_t          threads[16];
+        int                started = 0;
         unsigned long long began = cli_now_ns();
-        while (started < disk->depth && started < 16 && !pthread_create(&threads[started], NULL, read_blocks, &r)) started++;
+        while (started < disk->depth && started < 16 && !pthread_create(&threads[started], NULL, read_blocks, &r))
+            started++;
         for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
         if (started && !atomic_load(&r.failed)) rate = (double)r.end / ((double)(cli_now_ns() - began) * 1e-9);
     }
@@ -60,11 +61,11 @@ double bench_disk_rate(const char *path, const bench_disk *disk) {
 }
 
 bench_disk bench_disk_best(const char *path) {
-    bench_disk best = {4, (size_t)1 << 20};
+    bench_disk best = { 4, (size_t)1 << 20 };
     double     fastest = 0;
     for (int depth = 2; depth <= 8; depth *= 2)
         for (size_t request = (size_t)1 << 20; request <= (size_t)4 << 20; request *= 4) {
-            bench_disk disk = {depth, request};
+            bench_disk disk = { depth, request };
             double     rate = bench_disk_rate(path, &disk);
             if (rate > fastest) fastest = rate, best = disk;
         }
@@ -92,9 +93,11 @@ static void put_bytes(message *m, unsigned field, const void *data, size_t bytes
     m->count += bytes;
 }
 static void put_text(message *m, unsigned field, const char *text) { put_bytes(m, field, text, strlen(text)); }
-static void put_message(message *m, unsigned field, const message *inner) { put_bytes(m, field, inner->bytes, inner->count); }
+static void put_message(message *m, unsigned field, const message *inner) {
+    put_bytes(m, field, inner->bytes, inner->count);
+}
 static void put_pair(message *m, unsigned field, const char *key, const char *value) {
-    message pair = {.count = 0};
+    message pair = { .count = 0 };
     put_text(&pair, 1, key);
     put_text(&pair, 2, value);
     put_message(m, field, &pair);
@@ -102,7 +105,8 @@ static void put_pair(message *m, unsigned field, const char *key, const char *va
 
 /* ValueInfoProto: float32 [size, size]. */
 static void put_value_info(message *m, unsigned field, const char *name, int size) {
-    message info = {.count = 0}, type = {.count = 0}, tensor = {.count = 0}, shape = {.count = 0}, dim = {.count = 0};
+    message info = { .count = 0 }, type = { .count = 0 }, tensor = { .count = 0 }, shape = { .count = 0 },
+            dim = { .count = 0 };
     put_int(&dim, 1, (uint64_t)size);
     put_message(&shape, 1, &dim);
     put_message(&shape, 1, &dim);
@@ -116,7 +120,8 @@ static void put_value_info(message *m, unsigned field, const char *name, int siz
 
 bool bench_write_matmul(const char *path, int size) {
     char    bytes[32];
-    message node = {.count = 0}, weight = {.count = 0}, graph = {.count = 0}, opset = {.count = 0}, model = {.count = 0};
+    message node = { .count = 0 }, weight = { .count = 0 }, graph = { .count = 0 }, opset = { .count = 0 },
+            model = { .count = 0 };
     put_text(&node, 1, "x");
     put_text(&node, 1, "w");
     put_text(&node, 2, "y");

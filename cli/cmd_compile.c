@@ -41,21 +41,23 @@ static int commit_manifest(const cli_options *options, const char *temporary) {
 }
 
 static int compile(const cli_options *options, const flashmem_compile_options *to, flashmem_compile_report *report) {
-    char temporary[4096];
-    flashmem_error error = {0};
-    if (!options->manifest) return flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error) : 0;
+    char           temporary[4096];
+    flashmem_error error = { 0 };
+    if (!options->manifest)
+        return flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error) : 0;
     if (snprintf(temporary, sizeof temporary, "%s.%ld.tmp", options->manifest, (long)getpid()) >= (int)sizeof temporary)
         return cli_usage("%s: the path is too long", options->manifest), 1;
     int code = write_manifest(options->path, temporary, &error);
     if (code) return code;
-    code = flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error) : commit_manifest(options, temporary);
+    code = flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error)
+                                                                                : commit_manifest(options, temporary);
     if (code) unlink(temporary);
     return code;
 }
 
 static int choose_layout(const cli_options *options, flashmem_layout *layout) {
     if (!options->layout) {
-        flashmem_error error = {0};
+        flashmem_error error = { 0 };
         return flashmem_device_layout(options->device, NULL, layout, &error) ? cli_fail(&error) : 0;
     }
     if (!strcmp(options->layout, "cpu")) *layout = FLASHMEM_LAYOUT_CPU;
@@ -67,7 +69,7 @@ static int choose_layout(const cli_options *options, flashmem_layout *layout) {
 
 int cmd_compile(const cli_options *options) {
     if (!options->output) return cli_usage("compile needs --output PACK (-o)"), 2;
-    static cli_shapes shapes;
+    static cli_shapes        shapes;
     flashmem_compile_options to;
     if (!cli_compile_options(options, &shapes, &to)) return 2;
     int code = choose_layout(options, &to.layout);
@@ -78,8 +80,10 @@ int cmd_compile(const cli_options *options) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     if (!options->quiet)
-        printf("%s: %u nodes -> %u steps, %u device programs, weights %.1f MB, pack %.1f MB, %.2f s, peak memory %.0f MB\n",
-               options->output, report.graph_nodes, report.steps, report.kernel_programs, (double)report.weight_bytes * 1e-6,
-               (double)report.pack_bytes * 1e-6, report.seconds, (double)usage.ru_maxrss * 1024e-6);
+        printf("%s: %u nodes -> %u steps, %u device programs, weights %.1f MB, pack %.1f MB, %.2f s, peak memory %.0f "
+               "MB\n",
+               options->output, report.graph_nodes, report.steps, report.kernel_programs,
+               (double)report.weight_bytes * 1e-6, (double)report.pack_bytes * 1e-6, report.seconds,
+               (double)usage.ru_maxrss * 1024e-6);
     return options->json ? cli_report_compile(options->json, &report, (uint64_t)usage.ru_maxrss * 1024) : 0;
 }

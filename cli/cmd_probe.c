@@ -5,8 +5,8 @@
 #include "console.h"
 
 int cmd_probe(const cli_options *options) {
-    flashmem_error error = {0};
-    double seconds;
+    flashmem_error error = { 0 };
+    double         seconds;
     if (flashmem_device_probe(options->device, 0, &seconds, &error)) return cli_fail(&error);
     if (!options->quiet) fprintf(stderr, "device ready in %.1f ms\n", seconds * 1e3);
     return 0;

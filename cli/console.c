@@ -8,9 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
-static flashmem_log_level level = FLASHMEM_LOG_WARN;
-static bool               quiet, bar_shown;
+static const char *const     level_names[] = { "error", "warn", "info", "debug", "trace" };
+static flashmem_log_level    level = FLASHMEM_LOG_WARN;
+static bool                  quiet, bar_shown;
 static volatile sig_atomic_t interrupted;
 static void (*on_interrupt)(void);
 
@@ -66,7 +66,7 @@ static int show_progress(void *user, const char *stage, uint64_t done, uint64_t 
     if (now - shown < 0.1 && done < total) return 0;
     shown = now;
     static const char full[] = "########################################";
-    int width = (int)(fraction * 40);
+    int               width = (int)(fraction * 40);
     fprintf(stderr, "\r%-10s [%.*s%*s] %3.0f %%", stage, width, full, 40 - width, "", fraction * 100);
     bar_shown = true;
     if (done >= total) cli_console_clear_progress();
@@ -74,9 +74,9 @@ static int show_progress(void *user, const char *stage, uint64_t done, uint64_t 
 }
 
 void cli_console_attach(flashmem_log_fn *log, flashmem_progress_fn *progress, void **user) {
-    *log      = write_log;
+    *log = write_log;
     *progress = show_progress;
-    *user     = NULL;
+    *user = NULL;
 }
 
 bool cli_usage(const char *format, ...) {
@@ -106,7 +106,7 @@ static void handle_interrupt(int signal_number) {
 
 void cli_catch_interrupt(void (*also)(void)) {
     on_interrupt = also;
-    struct sigaction action = {.sa_handler = handle_interrupt, .sa_flags = SA_RESTART};
+    struct sigaction action = { .sa_handler = handle_interrupt, .sa_flags = SA_RESTART };
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }

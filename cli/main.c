@@ -18,13 +18,13 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
-    {"compile", CMD_COMPILE, "MODEL.onnx", cmd_compile, "turn a model into a pack"},
-    {"run", CMD_RUN, "MODEL.onnx|PACK.flm", cmd_run, "run a model or a pack inside a memory budget"},
-    {"plan", CMD_PLAN, "MODEL.onnx|PACK.flm", cmd_plan, "print or verify the plan; minimum budget"},
-    {"inspect", CMD_INSPECT, "PACK.flm", cmd_inspect, "show what a pack holds"},
-    {"devices", CMD_DEVICES, NULL, cmd_devices, "list OpenCL devices"},
-    {"bench", CMD_BENCH, "MODEL.onnx|PACK.flm", cmd_bench, "measure cold and warm, beside a peer"},
-    {"probe", CMD_PROBE, NULL, cmd_probe, "bring the device up and run an empty kernel"},
+    { "compile", CMD_COMPILE, "MODEL.onnx", cmd_compile, "turn a model into a pack" },
+    { "run", CMD_RUN, "MODEL.onnx|PACK.flm", cmd_run, "run a model or a pack inside a memory budget" },
+    { "plan", CMD_PLAN, "MODEL.onnx|PACK.flm", cmd_plan, "print or verify the plan; minimum budget" },
+    { "inspect", CMD_INSPECT, "PACK.flm", cmd_inspect, "show what a pack holds" },
+    { "devices", CMD_DEVICES, NULL, cmd_devices, "list OpenCL devices" },
+    { "bench", CMD_BENCH, "MODEL.onnx|PACK.flm", cmd_bench, "measure cold and warm, beside a peer" },
+    { "probe", CMD_PROBE, NULL, cmd_probe, "bring the device up and run an empty kernel" },
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
@@ -36,13 +36,15 @@ unsigned long long cli_now_ns(void) {
 
 static void print_help(FILE *to) {
     fputs("flashmem runs neural networks inside a memory budget, streaming their weights from disk.\n\n"
-          "usage: flashmem COMMAND [OPTIONS] [FILE]\n\n", to);
+          "usage: flashmem COMMAND [OPTIONS] [FILE]\n\n",
+          to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
     fputs("\n'flashmem COMMAND --help' lists a command's options; 'flashmem --version' prints the version.\n", to);
 }
 
 static int print_command_help(const command *c) {
-    printf("usage: flashmem %s [OPTIONS]%s%s\n%s.\n\n", c->name, c->argument ? " " : "", c->argument ? c->argument : "", c->help);
+    printf("usage: flashmem %s [OPTIONS]%s%s\n%s.\n\n", c->name, c->argument ? " " : "", c->argument ? c->argument : "",
+           c->help);
     cli_options_help(c->bit);
     return 0;
 }
@@ -57,7 +59,7 @@ static int dispatch(int argc, char **argv) {
         for (int a = 2; a < argc; a++)
             if (!strcmp(argv[a], "--help") || !strcmp(argv[a], "-h")) return print_command_help(c);
         cli_options options;
-        int code = cli_options_parse(&options, c->name, c->bit, c->argument != NULL, argc - 2, argv + 2);
+        int         code = cli_options_parse(&options, c->name, c->bit, c->argument != NULL, argc - 2, argv + 2);
         return code ? code : c->run(&options);
     }
     cli_usage("unknown command '%s'; 'flashmem --help' lists them", argv[1]);

@@ -20,7 +20,7 @@ typedef struct option_row {
 
 static const option_row rows[] = {
 #define OPTION_ROW(kind, field, flag, environment, commands, metavar, help) \
-    {KIND_##kind, offsetof(cli_options, field), flag, environment, commands, metavar, help},
+    { KIND_##kind, offsetof(cli_options, field), flag, environment, commands, metavar, help },
     OPTION_LIST(OPTION_ROW)
 #undef OPTION_ROW
 };
@@ -67,8 +67,9 @@ static void set_defaults(cli_options *options) {
 
 static bool is_unset(const cli_options *options, const option_row *row) {
     const void *field = (const char *)options + row->offset;
-    return row->kind == KIND_TEXT ? !*(const option_TEXT *)field
-         : row->kind == KIND_COUNT ? *(const option_COUNT *)field < 0 : false;
+    return row->kind == KIND_TEXT    ? !*(const option_TEXT *)field
+           : row->kind == KIND_COUNT ? *(const option_COUNT *)field < 0
+                                     : false;
 }
 
 int cli_options_parse(cli_options *options, const char *command, int bit, bool wants_path, int argc, char **argv) {
@@ -77,11 +78,13 @@ int cli_options_parse(cli_options *options, const char *command, int bit, bool w
         const char *word = argv[i];
         if (word[0] != '-' || !word[1]) {
             if (!wants_path || options->path)
-                return cli_usage("'%s' takes %s file, and '%s' is one too many", command, wants_path ? "one" : "no", word), 2;
+                return cli_usage("'%s' takes %s file, and '%s' is one too many", command, wants_path ? "one" : "no",
+                                 word),
+                       2;
             options->path = word;
             continue;
         }
-        const char *equals = strncmp(word, "--", 2) ? NULL : strchr(word, '=');
+        const char       *equals = strncmp(word, "--", 2) ? NULL : strchr(word, '=');
         const option_row *row = find_row(word, equals ? (size_t)(equals - word) : strlen(word));
         if (!row) return cli_usage("unknown option '%s'; see 'flashmem %s --help'", word, command), 2;
         if (!(row->commands & bit)) return cli_usage("'%s' has no option %s", command, row->flag), 2;
@@ -94,10 +97,12 @@ int cli_options_parse(cli_options *options, const char *command, int bit, bool w
         if (!store(options, row, value)) return 2;
         options->given |= (uint64_t)1 << (row - rows);
     }
-    if (wants_path && !options->path) return cli_usage("'%s' needs a file; see 'flashmem %s --help'", command, command), 2;
+    if (wants_path && !options->path)
+        return cli_usage("'%s' needs a file; see 'flashmem %s --help'", command, command), 2;
     for (size_t i = 0; i < ROW_COUNT; i++) {
         const char *value = rows[i].environment ? getenv(rows[i].environment) : NULL;
-        if (value && *value && (rows[i].commands & bit) && is_unset(options, &rows[i]) && !store(options, &rows[i], value))
+        if (value && *value && (rows[i].commands & bit) && is_unset(options, &rows[i]) &&
+            !store(options, &rows[i], value))
             return 2;
     }
     return cli_console_setup(options->log, options->quiet) ? 0 : 2;
@@ -113,7 +118,8 @@ void cli_options_help(int bit) {
     for (size_t i = 0; i < ROW_COUNT; i++) {
         if (!(rows[i].commands & bit)) continue;
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s", rows[i].flag, rows[i].metavar ? " " : "", rows[i].metavar ? rows[i].metavar : "");
+        snprintf(left, sizeof left, "%s%s%s", rows[i].flag, rows[i].metavar ? " " : "",
+                 rows[i].metavar ? rows[i].metavar : "");
         printf("  %-34s %s", left, rows[i].help);
         if (rows[i].environment) printf(" [%s]", rows[i].environment);
         putchar('\n');
@@ -121,9 +127,24 @@ void cli_options_help(int bit) {
 }
 
 static bool unit_factor(const char *unit, double *factor) {
-    static const struct { const char *name; double factor; } units[] = {
-        {"", 1}, {"B", 1}, {"K", 1e3}, {"KB", 1e3}, {"M", 1e6}, {"MB", 1e6}, {"G", 1e9}, {"GB", 1e9}, {"T", 1e12}, {"TB", 1e12},
-        {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0},
+    static const struct {
+        const char *name;
+        double      factor;
+    } units[] = {
+        { "", 1 },
+        { "B", 1 },
+        { "K", 1e3 },
+        { "KB", 1e3 },
+        { "M", 1e6 },
+        { "MB", 1e6 },
+        { "G", 1e9 },
+        { "GB", 1e9 },
+        { "T", 1e12 },
+        { "TB", 1e12 },
+        { "KiB", 1024.0 },
+        { "MiB", 1048576.0 },
+        { "GiB", 1073741824.0 },
+        { "TiB", 1099511627776.0 },
     };
     for (size_t i = 0; i < sizeof units / sizeof *units; i++)
         if (!strcmp(units[i].name, unit)) return *factor = units[i].factor, true;
@@ -140,9 +161,14 @@ bool cli_parse_bytes(const char *text, double *bytes) {
 }
 
 bool cli_parse_budget(const char *text, flashmem_budget_kind *kind, double *value) {
-    static const struct { const char *name; flashmem_budget_kind kind; } words[] = {
-        {"off", FLASHMEM_BUDGET_OFF}, {"auto", FLASHMEM_BUDGET_AUTO}, {"min", FLASHMEM_BUDGET_MINIMUM},
-        {"minimum", FLASHMEM_BUDGET_MINIMUM},
+    static const struct {
+        const char          *name;
+        flashmem_budget_kind kind;
+    } words[] = {
+        { "off", FLASHMEM_BUDGET_OFF },
+        { "auto", FLASHMEM_BUDGET_AUTO },
+        { "min", FLASHMEM_BUDGET_MINIMUM },
+        { "minimum", FLASHMEM_BUDGET_MINIMUM },
     };
     *value = 0;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -166,14 +192,15 @@ bool cli_parse_shape(const char *text, flashmem_shape *shape, char *name, size_t
         return cli_usage("--shape '%s': write NAME=1x128 for an input or NAME=128 for a symbolic dimension", text);
     memcpy(name, text, length);
     name[length] = 0;
-    *shape = (flashmem_shape){.name = name};
+    *shape = (flashmem_shape){ .name = name };
     uint32_t count = 0;
     for (const char *at = equals + 1;;) {
         char *end;
         errno = 0;
         long long dim = strtoll(at, &end, 10);
         if (errno || end == at || dim < 0 || dim > INT_MAX || (*end && *end != 'x') || count == FLASHMEM_MAX_RANK)
-            return cli_usage("--shape '%s': '%s' is not up to %d dimensions joined by x", text, equals + 1, FLASHMEM_MAX_RANK);
+            return cli_usage("--shape '%s': '%s' is not up to %d dimensions joined by x", text, equals + 1,
+                             FLASHMEM_MAX_RANK);
         shape->dims[count++] = dim;
         if (!*end) break;
         at = end + 1;
@@ -185,8 +212,9 @@ bool cli_parse_shape(const char *text, flashmem_shape *shape, char *name, size_t
 bool cli_compile_options(const cli_options *from, cli_shapes *shapes, flashmem_compile_options *to) {
     flashmem_compile_options_init(to);
     for (int i = 0; i < from->shapes.count; i++)
-        if (!cli_parse_shape(from->shapes.items[i], &shapes->shapes[i], shapes->names[i], sizeof shapes->names[i])) return false;
-    to->shapes      = shapes->shapes;
+        if (!cli_parse_shape(from->shapes.items[i], &shapes->shapes[i], shapes->names[i], sizeof shapes->names[i]))
+            return false;
+    to->shapes = shapes->shapes;
     to->shape_count = (uint32_t)from->shapes.count;
     if (from->weights && !strcmp(from->weights, "fp16")) to->weights = FLASHMEM_WEIGHTS_FP16;
     else if (from->weights && strcmp(from->weights, "fp32"))
@@ -203,9 +231,14 @@ static bool optional_bytes(const char *text, double limit, double *bytes) {
 }
 
 static bool parse_path(const char *text, flashmem_memory_path *path) {
-    static const struct { const char *name; flashmem_memory_path path; } paths[] = {
-        {"in-place", FLASHMEM_PATH_IN_PLACE}, {"texture-copy", FLASHMEM_PATH_TEXTURE_COPY},
-        {"texture-embedded", FLASHMEM_PATH_TEXTURE_EMBEDDED}, {"dma", FLASHMEM_PATH_DMA},
+    static const struct {
+        const char          *name;
+        flashmem_memory_path path;
+    } paths[] = {
+        { "in-place", FLASHMEM_PATH_IN_PLACE },
+        { "texture-copy", FLASHMEM_PATH_TEXTURE_COPY },
+        { "texture-embedded", FLASHMEM_PATH_TEXTURE_EMBEDDED },
+        { "dma", FLASHMEM_PATH_DMA },
     };
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         if (!strcmp(paths[i].name, text)) return *path = paths[i].path, true;
@@ -218,13 +251,14 @@ bool cli_run_options(const cli_options *from, flashmem_run_options *to) {
     if (from->memory_path && !parse_path(from->memory_path, &to->memory_path)) return false;
     double host = 0, slab = 0, read = 0, rate = 0;
     if (!optional_bytes(from->host_budget, 1e18, &host) || !optional_bytes(from->slab, 1e15, &slab) ||
-        !optional_bytes(from->read_size, 1 << 30, &read) || !optional_bytes(from->disk_rate, 1e15, &rate)) return false;
+        !optional_bytes(from->read_size, 1 << 30, &read) || !optional_bytes(from->disk_rate, 1e15, &rate))
+        return false;
     to->host_budget = (uint64_t)host;
-    to->slab_bytes  = (uint64_t)slab;
-    to->read_bytes  = (uint32_t)read;
-    to->disk_rate   = rate;
-    to->device      = from->device;
-    to->serial      = from->serial;
+    to->slab_bytes = (uint64_t)slab;
+    to->read_bytes = (uint32_t)read;
+    to->disk_rate = rate;
+    to->device = from->device;
+    to->serial = from->serial;
     if (from->threads >= 0) to->threads = (uint32_t)from->threads;
     if (from->read_depth >= 0) to->read_depth = (uint32_t)from->read_depth;
     if (from->program >= 0) to->program = (uint32_t)from->program;

@@ -41,7 +41,8 @@ static bool stat_line(const char *path, char *line, size_t bytes) {
     struct stat st;
     if (stat(path, &st)) return false;
     long long mtime = (long long)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    return snprintf(line, bytes, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino, path) < (int)bytes;
+    return snprintf(line, bytes, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino,
+                    path) < (int)bytes;
 }
 
 const char *cli_manifest_stale(const char *path) {
@@ -70,7 +71,7 @@ const char *cli_manifest_stale(const char *path) {
 static bool make_folders(const char *path) {
     char part[PATH_MAX];
     snprintf(part, sizeof part, "%s", path);
-    for (char *at = part + 1; ; at++) {
+    for (char *at = part + 1;; at++) {
         if (*at && *at != '/') continue;
         char kept = *at;
         *at = 0;
@@ -89,8 +90,8 @@ static const char *cache_root(const cli_options *options, char *buffer, size_t b
 }
 
 static volatile pid_t compiling; /* child, or 0 */
-void cli_pack_interrupt(void) {
-    if (compiling > 0) kill(compiling, SIGINT);
+void                  cli_pack_interrupt(void) {
+                     if (compiling > 0) kill(compiling, SIGINT);
 }
 
 /* Runs this program's own `compile` and waits. */
@@ -101,15 +102,25 @@ static int compile_child(const char *model, const char *pack, const char *manife
     argv[argc++] = "flashmem";
     argv[argc++] = "compile";
     argv[argc++] = model;
-    argv[argc++] = "--output";   argv[argc++] = pack;
-    argv[argc++] = "--manifest"; argv[argc++] = manifest;
-    argv[argc++] = "--layout";   argv[argc++] = layout;
-    argv[argc++] = "--log";      argv[argc++] = cli_console_level();
+    argv[argc++] = "--output";
+    argv[argc++] = pack;
+    argv[argc++] = "--manifest";
+    argv[argc++] = manifest;
+    argv[argc++] = "--layout";
+    argv[argc++] = layout;
+    argv[argc++] = "--log";
+    argv[argc++] = cli_console_level();
     if (cli_console_quiet()) argv[argc++] = "--quiet";
-    if (options->weights) { argv[argc++] = "--weights"; argv[argc++] = options->weights; }
-    for (int i = 0; i < shapes->count; i++) { argv[argc++] = "--shape"; argv[argc++] = shapes->items[i]; }
+    if (options->weights) {
+        argv[argc++] = "--weights";
+        argv[argc++] = options->weights;
+    }
+    for (int i = 0; i < shapes->count; i++) {
+        argv[argc++] = "--shape";
+        argv[argc++] = shapes->items[i];
+    }
     argv[argc] = NULL;
-    pid_t child;
+    pid_t                      child;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0); /* its summary is not ours */
@@ -119,7 +130,8 @@ static int compile_child(const char *model, const char *pack, const char *manife
     compiling = child;
     if (cli_interrupted()) cli_pack_interrupt();
     int status;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     compiling = 0;
     if (cli_interrupted() && WIFEXITED(status) && !WEXITSTATUS(status)) return cli_usage("interrupted"), 1;
     if (WIFEXITED(status)) return WEXITSTATUS(status);
@@ -133,10 +145,11 @@ static void sweep(const char *folder) {
     time_t now = time(NULL);
     if (!dir) return;
     for (struct dirent *entry; (entry = readdir(dir));) {
-        char path[PATH_MAX];
+        char        path[PATH_MAX];
         struct stat st;
         if (!strstr(entry->d_name, ".tmp")) continue;
-        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path || stat(path, &st)) continue;
+        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path || stat(path, &st))
+            continue;
         if (S_ISREG(st.st_mode) && now - st.st_mtime > 24 * 3600) unlink(path);
     }
     closedir(dir);
@@ -147,15 +160,16 @@ static void evict(const char *folder, const char *keep, double limit) {
     for (;;) {
         DIR *dir = opendir(folder);
         if (!dir) return;
-        double total = 0;
-        char   oldest[PATH_MAX] = "";
-        struct timespec oldest_time = {0};
+        double          total = 0;
+        char            oldest[PATH_MAX] = "";
+        struct timespec oldest_time = { 0 };
         for (struct dirent *entry; (entry = readdir(dir));) {
             size_t length = strlen(entry->d_name);
             if (length < 4 || strcmp(entry->d_name + length - 4, ".flm")) continue;
-            char path[PATH_MAX];
+            char        path[PATH_MAX];
             struct stat st;
-            if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path || stat(path, &st)) continue;
+            if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path || stat(path, &st))
+                continue;
             total += (double)st.st_size;
             bool older = !*oldest || st.st_mtim.tv_sec < oldest_time.tv_sec ||
                          (st.st_mtim.tv_sec == oldest_time.tv_sec && st.st_mtim.tv_nsec < oldest_time.tv_nsec);
@@ -173,16 +187,18 @@ static void evict(const char *folder, const char *keep, double limit) {
 }
 
 static const char *choose_layout(const cli_options *options, int *code) {
-    static const char *const names[] = {"cpu", "texture", "gpu"};
+    static const char *const names[] = { "cpu", "texture", "gpu" };
     if (options->layout) return options->layout;
     if (options->memory_path && !strncmp(options->memory_path, "texture", 7)) return "texture";
     flashmem_layout layout = FLASHMEM_LAYOUT_CPU;
-    flashmem_error  error = {0};
-    if (flashmem_device_layout(options->device, options->no_cache ? "" : options->cache_dir, &layout, &error)) *code = cli_fail(&error);
+    flashmem_error  error = { 0 };
+    if (flashmem_device_layout(options->device, options->no_cache ? "" : options->cache_dir, &layout, &error))
+        *code = cli_fail(&error);
     return names[layout];
 }
 
-static uint64_t entry_key(const cli_pack *pack, const char *layout, const cli_options *options, const option_LIST *shapes) {
+static uint64_t entry_key(const cli_pack *pack, const char *layout, const cli_options *options,
+                          const option_LIST *shapes) {
     uint64_t key = hash_text(hash_text(0xCBF29CE484222325u, FLASHMEM_VERSION), pack->model);
     key = hash_text(key, layout);
     key = hash_text(key, options->weights ? options->weights : "fp32");
@@ -191,25 +207,28 @@ static uint64_t entry_key(const cli_pack *pack, const char *layout, const cli_op
 }
 
 int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *shapes) {
-    *pack = (cli_pack){.cache = "given"};
+    *pack = (cli_pack){ .cache = "given" };
     struct stat st;
-    double limit = 20e9;
+    double      limit = 20e9;
     if (options->cache_limit && !cli_parse_bytes(options->cache_limit, &limit)) return 2;
-    if (stat(options->path, &st) || access(options->path, R_OK)) return cli_usage("%s: %s", options->path, strerror(errno)), 1;
+    if (stat(options->path, &st) || access(options->path, R_OK))
+        return cli_usage("%s: %s", options->path, strerror(errno)), 1;
     if (!S_ISREG(st.st_mode)) return cli_usage("%s: not a regular file", options->path), 1;
     if (cli_is_pack(options->path)) {
         if (options->shapes.count || cli_option_given(options, &options->weights) || options->layout)
-            return cli_usage("--shape, --weights and --layout apply to a model; %s is a pack: compile it again", options->path), 2;
+            return cli_usage("--shape, --weights and --layout apply to a model; %s is a pack: compile it again",
+                             options->path),
+                   2;
         snprintf(pack->path, sizeof pack->path, "%s", options->path);
         return 0;
     }
     if (!realpath(options->path, pack->model)) return cli_usage("%s: %s", options->path, strerror(errno)), 1;
-    int code = 0;
+    int         code = 0;
     const char *layout = choose_layout(options, &code);
     if (code) return code;
     char root[PATH_MAX - 64], folder[PATH_MAX - 40], manifest[PATH_MAX], part[PATH_MAX + 64];
     pack->temporary = options->no_cache;
-    pack->cache     = options->no_cache ? "off" : "miss";
+    pack->cache = options->no_cache ? "off" : "miss";
     if (options->no_cache) snprintf(folder, sizeof folder, "%s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     else snprintf(folder, sizeof folder, "%s/packs", cache_root(options, root, sizeof root));
     if (!make_folders(folder)) return cli_usage("%s: %s", folder, strerror(errno)), 1;
@@ -219,11 +238,12 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
     snprintf(manifest, sizeof manifest, "%.*s.files", (int)strlen(pack->path) - 4, pack->path);
     const char *stale = options->no_cache ? "--no-cache" : cli_manifest_stale(manifest);
     if (!stale && access(pack->path, R_OK)) stale = "its pack was removed";
-    flashmem_log_fn log;
+    flashmem_log_fn      log;
     flashmem_progress_fn progress;
-    void *user;
+    void                *user;
     cli_console_attach(&log, &progress, &user);
-    snprintf(part, sizeof part, "pack %s: %s%s%s", stale ? "MISS" : "HIT", pack->path, stale ? ": " : "", stale ? stale : "");
+    snprintf(part, sizeof part, "pack %s: %s%s%s", stale ? "MISS" : "HIT", pack->path, stale ? ": " : "",
+             stale ? stale : "");
     log(user, FLASHMEM_LOG_INFO, "cache", part);
     if (!stale) {
         pack->cache = "hit";
@@ -245,7 +265,8 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
 void cli_pack_distrust(const cli_pack *pack, const flashmem_error *error) {
     if (error->status != FLASHMEM_BAD_PACK && error->status != FLASHMEM_CORRUPT) return;
     if (strcmp(pack->cache, "hit") || unlink(pack->path)) return;
-    fprintf(stderr, "flashmem: the damaged pack was removed from the cache; run again to compile %s anew\n", pack->model);
+    fprintf(stderr, "flashmem: the damaged pack was removed from the cache; run again to compile %s anew\n",
+            pack->model);
 }
 
 void cli_pack_release(cli_pack *pack) {

@@ -8,11 +8,11 @@
 #include "options.h"
 
 typedef struct cli_pack {
-    char        path[PATH_MAX]; /* of the pack */
-    char        model[PATH_MAX];/* of the model, or "" when a pack was given */
-    bool        temporary;      /* removed by cli_pack_release */
-    const char *cache;          /* "given", "hit", "miss", "off" */
-    double      compile_seconds;/* 0 unless compiled now */
+    char        path[PATH_MAX];  /* of the pack */
+    char        model[PATH_MAX]; /* of the model, or "" when a pack was given */
+    bool        temporary;       /* removed by cli_pack_release */
+    const char *cache;           /* "given", "hit", "miss", "off" */
+    double      compile_seconds; /* 0 unless compiled now */
 } cli_pack;
 
 /* shapes: the --shape texts to compile for (those of the options, and those that --input arrays imply).  Returns 0, or
@@ -26,6 +26,6 @@ void cli_pack_distrust(const cli_pack *pack, const flashmem_error *error);
 void cli_pack_interrupt(void);
 /* Why a list of files ("size mtime_ns inode path" lines) does not hold any more, or NULL: every file is as it was. */
 const char *cli_manifest_stale(const char *path);
-bool cli_is_pack(const char *path); /* by its first bytes */
+bool        cli_is_pack(const char *path); /* by its first bytes */
 
 #endif

@@ -16,7 +16,11 @@ static json_t *bytes(uint64_t n) { return json_integer((json_int_t)n); }
 static int save(json_t *root, const char *path) {
     char temporary[4096];
     snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
-    int why = root && !json_dump_file(root, temporary, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) && !rename(temporary, path) ? 0 : errno ? errno : EIO;
+    int why = root && !json_dump_file(root, temporary, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) &&
+                      !rename(temporary, path)
+                  ? 0
+              : errno ? errno
+                      : EIO;
     json_decref(root);
     if (!why) return 0;
     unlink(temporary);
@@ -49,32 +53,37 @@ int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats 
     json_object_set_new(latency, "runs", runs);
     json_object_set_new(memory, "process_peak_bytes", bytes(f->process_peak_bytes));
     json_object_set_new(memory, "average_bytes", number(first->average_bytes));
-    json_t *io = json_pack("{s:I,s:f,s:b,s:s,s:i,s:i,s:b,s:f,s:I}", "bytes_read", (json_int_t)first->bytes_read, "bandwidth_bytes_per_s",
-                           first->disk_rate, "direct", first->direct, "reader", first->reader ? first->reader : "", "depth",
-                           (int)first->read_depth, "request_bytes", (int)first->read_bytes, "huge_pages", first->huge_pages,
-                           "verify_ms", first->verify_seconds * 1e3, "bytes_read_last_run", (json_int_t)last->bytes_read);
-    json_t *serial = json_pack("{s:f,s:f,s:f}", "startup", first->serial_startup * 1e3, "read", first->serial_read * 1e3,
-                               "compute", first->serial_compute * 1e3);
+    json_t *io = json_pack("{s:I,s:f,s:b,s:s,s:i,s:i,s:b,s:f,s:I}", "bytes_read", (json_int_t)first->bytes_read,
+                           "bandwidth_bytes_per_s", first->disk_rate, "direct", first->direct, "reader",
+                           first->reader ? first->reader : "", "depth", (int)first->read_depth, "request_bytes",
+                           (int)first->read_bytes, "huge_pages", first->huge_pages, "verify_ms",
+                           first->verify_seconds * 1e3, "bytes_read_last_run", (json_int_t)last->bytes_read);
+    json_t *serial = json_pack("{s:f,s:f,s:f}", "startup", first->serial_startup * 1e3, "read",
+                               first->serial_read * 1e3, "compute", first->serial_compute * 1e3);
     json_t *root = json_pack(
-        "{s:o,s:o,s:o,s:{s:f,s:f},s:o,s:f,s:i,s:i,s:I,s:f,s:{s:s,s:s},s:s,s:s,s:{s:s},s:{s:I}}", "latency_ms", latency, "memory", memory, "io", io,
-        "stall_ms", "total", first->stall * 1e3, "predicted", first->predicted_stall * 1e3, "serial_ms", serial, "compute_ms",
-        first->compute_seconds * 1e3, "steps", (int)first->steps, "kernel_steps", (int)first->kernel_steps, "weights_bytes",
-        (json_int_t)first->weight_bytes, "flops", first->flops, "cache", "program", first->program_cache_hit ? "hit" : "miss", "pack", pack->cache,
-        "device", first->device_name ? first->device_name : "", "memory_path", first->memory_path ? first->memory_path : "",
+        "{s:o,s:o,s:o,s:{s:f,s:f},s:o,s:f,s:i,s:i,s:I,s:f,s:{s:s,s:s},s:s,s:s,s:{s:s},s:{s:I}}", "latency_ms", latency,
+        "memory", memory, "io", io, "stall_ms", "total", first->stall * 1e3, "predicted", first->predicted_stall * 1e3,
+        "serial_ms", serial, "compute_ms", first->compute_seconds * 1e3, "steps", (int)first->steps, "kernel_steps",
+        (int)first->kernel_steps, "weights_bytes", (json_int_t)first->weight_bytes, "flops", first->flops, "cache",
+        "program", first->program_cache_hit ? "hit" : "miss", "pack", pack->cache, "device",
+        first->device_name ? first->device_name : "", "memory_path", first->memory_path ? first->memory_path : "",
         "pack", "path", pack->path, "clock", "outputs_ready_ns", (json_int_t)f->ready_ns);
     return save(root, path);
 }
 
 int cli_report_plan(const char *path, const cli_pack *pack, const flashmem_stats *s) {
-    json_t *root = json_pack("{s:{s:s,s:i,s:i,s:I,s:f,s:f},s:o,s:{s:s}}", "plan", "objective_kind", "timed", "steps", (int)s->steps,
-                             "kernel_steps", (int)s->kernel_steps, "peak_bytes", (json_int_t)s->planned_peak_bytes,
-                             "predicted_latency_ms", s->predicted_latency * 1e3, "predicted_stall_ms", s->predicted_stall * 1e3,
-                             "memory", memory_object(s), "cache", "pack", pack->cache);
+    json_t *root = json_pack("{s:{s:s,s:i,s:i,s:I,s:f,s:f},s:o,s:{s:s}}", "plan", "objective_kind", "timed", "steps",
+                             (int)s->steps, "kernel_steps", (int)s->kernel_steps, "peak_bytes",
+                             (json_int_t)s->planned_peak_bytes, "predicted_latency_ms", s->predicted_latency * 1e3,
+                             "predicted_stall_ms", s->predicted_stall * 1e3, "memory", memory_object(s), "cache",
+                             "pack", pack->cache);
     return save(root, path);
 }
 
 int cli_report_compile(const char *path, const flashmem_compile_report *r, uint64_t peak_bytes) {
-    return save(json_pack("{s:i,s:i,s:i,s:I,s:I,s:f,s:I}", "graph_nodes", (int)r->graph_nodes, "steps", (int)r->steps, "kernel_programs",
-                          (int)r->kernel_programs, "weights_bytes", (json_int_t)r->weight_bytes, "pack_bytes", (json_int_t)r->pack_bytes,
-                          "seconds", r->seconds, "process_peak_bytes", (json_int_t)peak_bytes), path);
+    return save(json_pack("{s:i,s:i,s:i,s:I,s:I,s:f,s:I}", "graph_nodes", (int)r->graph_nodes, "steps", (int)r->steps,
+                          "kernel_programs", (int)r->kernel_programs, "weights_bytes", (json_int_t)r->weight_bytes,
+                          "pack_bytes", (json_int_t)r->pack_bytes, "seconds", r->seconds, "process_peak_bytes",
+                          (json_int_t)peak_bytes),
+                path);
 }

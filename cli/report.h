@@ -9,7 +9,7 @@
 /* Of one process's runs; milliseconds unless named otherwise. */
 typedef struct cli_run_figures {
     double             startup_ms, integrated_ms, warm_median_ms; /* warm: NaN with one run */
-    double            *run_ms; /* each run's latency */
+    double            *run_ms;                                    /* each run's latency */
     int                runs;
     unsigned long long ready_ns; /* CLOCK_MONOTONIC when the first outputs were readable */
     uint64_t           process_peak_bytes;

@@ -44,43 +44,50 @@ static int show_progress(void *user, const char *stage, uint64_t done, uint64_t 
     static int        shown = -1;
     int               part = total ? (int)(30 * done / total) : 30;
     (void)user;
-    if (part != shown && isatty(2)) fprintf(stderr, "\r%-10s [%.*s%*s]%s", stage, part, full, 30 - part, "", part < 30 ? "" : "\r\033[K");
+    if (part != shown && isatty(2))
+        fprintf(stderr, "\r%-10s [%.*s%*s]%s", stage, part, full, 30 - part, "", part < 30 ? "" : "\r\033[K");
     shown = part;
     return 0;
 }
 
 /* Compiles when the pack is missing or older than the model or this program. */
 static int make_pack(const search *s, flashmem_error *error) {
-    struct stat model, pack, program = {0};
+    struct stat model, pack, program = { 0 };
     if (stat(s->model, &model)) return fprintf(stderr, "semantic_search: %s: not there\n", s->model), 1;
     stat("/proc/self/exe", &program);
     if (!stat(s->pack, &pack) && pack.st_mtime > model.st_mtime && pack.st_mtime > program.st_mtime) return 0;
-    const flashmem_shape shapes[] = {{"batch", 0, {BATCH}}, {"sequence", 0, {SEQUENCE}}};
+    const flashmem_shape     shapes[] = { { "batch", 0, { BATCH } }, { "sequence", 0, { SEQUENCE } } };
     flashmem_compile_options options;
     flashmem_compile_options_init(&options);
-    options.shapes      = shapes;
+    options.shapes = shapes;
     options.shape_count = 2;
-    options.log         = log_line;
-    options.progress    = show_progress;
-    return flashmem_device_layout(NULL, NULL, &options.layout, error) || flashmem_compile(s->model, s->pack, &options, NULL, error) ? fail(error) : 0;
+    options.log = log_line;
+    options.progress = show_progress;
+    return flashmem_device_layout(NULL, NULL, &options.layout, error) ||
+                   flashmem_compile(s->model, s->pack, &options, NULL, error)
+               ? fail(error)
+               : 0;
 }
 
 static int open_embedder(embedder *e, const search *s, flashmem_error *error) {
     char why[512];
-    if (!(e->tokens = wordpiece_open(s->vocabulary, why, sizeof why))) return fprintf(stderr, "semantic_search: %s\n", why), 1;
+    if (!(e->tokens = wordpiece_open(s->vocabulary, why, sizeof why)))
+        return fprintf(stderr, "semantic_search: %s\n", why), 1;
     int code = make_pack(s, error);
     if (code) return code;
     flashmem_run_options options;
     flashmem_run_options_init(&options);
-    options.budget_kind  = FLASHMEM_BUDGET_PERCENT;
+    options.budget_kind = FLASHMEM_BUDGET_PERCENT;
     options.budget_value = s->budget_percent;
-    options.log          = log_line;
-    options.progress     = show_progress;
+    options.log = log_line;
+    options.progress = show_progress;
     if (flashmem_model_open(s->pack, &options, &e->model, error)) return fail(error);
     for (uint32_t i = 0; i < flashmem_model_input_count(e->model); i++) {
         flashmem_tensor_info info;
         flashmem_model_input_info(e->model, i, &info);
-        void *data = strstr(info.name, "mask") ? (void *)e->mask : strstr(info.name, "type") ? (void *)e->types : (void *)e->ids;
+        void *data = strstr(info.name, "mask")   ? (void *)e->mask
+                     : strstr(info.name, "type") ? (void *)e->types
+                                                 : (void *)e->ids;
         if (flashmem_model_bind_input(e->model, i, data, sizeof e->ids, error)) return fail(error);
     }
     flashmem_tensor_info out;
@@ -103,7 +110,8 @@ static int embed(embedder *e, char *const *texts, int count, float *to, flashmem
         double norm = 0;
         for (uint32_t c = 0; c < e->width; c++) {
             double sum = 0;
-            for (int t = 0; t < SEQUENCE; t++) sum += e->mask[row][t] ? (double)hidden[((size_t)row * SEQUENCE + t) * e->width + c] : 0;
+            for (int t = 0; t < SEQUENCE; t++)
+                sum += e->mask[row][t] ? (double)hidden[((size_t)row * SEQUENCE + t) * e->width + c] : 0;
             to[(size_t)row * e->width + c] = (float)sum;
             norm += sum * sum;
         }
@@ -120,10 +128,16 @@ static double cosine(const float *a, const float *b, uint32_t width) {
 
 /* Published similarities of this model to "A man is eating food."; a wrong bit anywhere moves them. */
 static int check_known(embedder *e, flashmem_error *error) {
-    static const struct { const char *text; double cosine; } known[] = {
-        {"A man is eating a piece of bread.", 0.755337}, {"Someone has lunch.", 0.511639}, {"The girl is carrying a baby.", -0.104958},
+    static const struct {
+        const char *text;
+        double      cosine;
+    } known[] = {
+        { "A man is eating a piece of bread.", 0.755337 },
+        { "Someone has lunch.", 0.511639 },
+        { "The girl is carrying a baby.", -0.104958 },
     };
-    char  *texts[4] = {(char *)"A man is eating food.", (char *)known[0].text, (char *)known[1].text, (char *)known[2].text};
+    char  *texts[4] = { (char *)"A man is eating food.", (char *)known[0].text, (char *)known[1].text,
+                        (char *)known[2].text };
     float *rows = calloc((size_t)4 * e->width, sizeof *rows);
     int    code = rows ? embed(e, texts, 4, rows, error) : 1;
     if (!code) printf("\nSimilarity to \"%s\"\n", texts[0]);
@@ -152,12 +166,12 @@ static int read_sentences(const char *path, char **lines) {
 
 static int answer(embedder *e, char *query, char **lines, const float *rows, int count, flashmem_error *error) {
     float *q = calloc(e->width, sizeof *q);
-    char  *one[] = {query};
-    char   used[MAX_SENTENCES] = {0};
+    char  *one[] = { query };
+    char   used[MAX_SENTENCES] = { 0 };
     int    code = q ? embed(e, one, 1, q, error) : 1;
     if (!code) printf("\nQuery: %s\n", query);
     for (int rank = 0; rank < BEST && rank < count && !code; rank++) {
-        int best = -1;
+        int    best = -1;
         double score = -2;
         for (int i = 0; i < count; i++) {
             double s = cosine(q, rows + (size_t)i * e->width, e->width);
@@ -171,11 +185,11 @@ static int answer(embedder *e, char *query, char **lines, const float *rows, int
 }
 
 static int run(const search *s) {
-    flashmem_error error = {0};
-    embedder *e = calloc(1, sizeof *e);
-    char    **lines = calloc(MAX_SENTENCES, sizeof *lines);
-    float    *rows = NULL;
-    int count = e && lines ? read_sentences(s->sentences, lines) : -1, code = count < 0;
+    flashmem_error error = { 0 };
+    embedder      *e = calloc(1, sizeof *e);
+    char         **lines = calloc(MAX_SENTENCES, sizeof *lines);
+    float         *rows = NULL;
+    int            count = e && lines ? read_sentences(s->sentences, lines) : -1, code = count < 0;
     if (!code && !(code = open_embedder(e, s, &error))) {
         rows = calloc(((size_t)count + BATCH) * e->width, sizeof *rows);
         code = rows ? 0 : 1;
@@ -185,8 +199,8 @@ static int run(const search *s) {
     if (!code) {
         flashmem_stats stats;
         flashmem_model_stats(e->model, &stats);
-        printf("%d sentences embedded; weights %.1f MB, streamed through %.1f MB\n", count, (double)stats.weight_bytes * 1e-6,
-               (double)stats.planned_peak_bytes * 1e-6);
+        printf("%d sentences embedded; weights %.1f MB, streamed through %.1f MB\n", count,
+               (double)stats.weight_bytes * 1e-6, (double)stats.planned_peak_bytes * 1e-6);
     }
     for (int i = 0; i < s->query_count && !code; i++) code = answer(e, s->queries[i], lines, rows, count, &error);
     if (!code && s->check) code = check_known(e, &error);
@@ -211,7 +225,7 @@ static double percentage(const char *text) {
 int main(int argc, char **argv) {
     char  *words[64];
     int    count = 0;
-    search s = {.budget_percent = 25, .pack = "semantic_search.flm"};
+    search s = { .budget_percent = 25, .pack = "semantic_search.flm" };
     for (int i = 1; i < argc && count < 64; i++) {
         if (!strcmp(argv[i], "--check")) s.check = 1;
         else if (!strcmp(argv[i], "--budget") && i + 1 < argc) s.budget_percent = percentage(argv[++i]);
@@ -219,13 +233,15 @@ int main(int argc, char **argv) {
         else words[count++] = argv[i];
     }
     if (count < 3 || s.budget_percent < 0) {
-        fputs("usage: semantic_search MODEL.onnx VOCAB.txt SENTENCES.txt [--budget PERCENT] [--pack FILE] [--check] [QUERY...]\n", stderr);
+        fputs("usage: semantic_search MODEL.onnx VOCAB.txt SENTENCES.txt [--budget PERCENT] [--pack FILE] [--check] "
+              "[QUERY...]\n",
+              stderr);
         return 2;
     }
-    s.model       = words[0];
-    s.vocabulary  = words[1];
-    s.sentences   = words[2];
-    s.queries     = words + 3;
+    s.model = words[0];
+    s.vocabulary = words[1];
+    s.sentences = words[2];
+    s.queries = words + 3;
     s.query_count = count - 3;
     return run(&s);
 }

@@ -22,10 +22,12 @@ struct wordpiece {
     int64_t cls, sep, unk;
 };
 
-static int compare(const void *a, const void *b) { return strcmp(((const entry *)a)->token, ((const entry *)b)->token); }
+static int compare(const void *a, const void *b) {
+    return strcmp(((const entry *)a)->token, ((const entry *)b)->token);
+}
 
 static int64_t find(const wordpiece *w, const char *token) {
-    entry key = {token, 0}, *found = bsearch(&key, w->entries, w->count, sizeof key, compare);
+    entry key = { token, 0 }, *found = bsearch(&key, w->entries, w->count, sizeof key, compare);
     return found ? found->id : -1;
 }
 
@@ -34,7 +36,8 @@ static char *load(const char *path) {
     if (!file) return NULL;
     char *text = NULL;
     long  size = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
-    if (size >= 0 && !fseek(file, 0, SEEK_SET) && (text = calloc(1, (size_t)size + 1)) && fread(text, 1, (size_t)size, file) != (size_t)size) {
+    if (size >= 0 && !fseek(file, 0, SEEK_SET) && (text = calloc(1, (size_t)size + 1)) &&
+        fread(text, 1, (size_t)size, file) != (size_t)size) {
         free(text);
         text = NULL;
     }
@@ -55,7 +58,7 @@ wordpiece *wordpiece_open(const char *path, char *error, size_t error_bytes) {
         char *end = line + strcspn(line, "\r\n"), *next = end + strspn(end, "\r");
         if (*next == '\n') next++;
         *end = 0;
-        w->entries[w->count] = (entry){line, (int64_t)w->count};
+        w->entries[w->count] = (entry){ line, (int64_t)w->count };
         w->count++;
         line = next;
     }
@@ -83,8 +86,8 @@ static bool is_punctuation(utf8proc_int32_t c) {
 }
 
 static bool is_ideograph(utf8proc_int32_t c) {
-    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) ||
-           (c >= 0x2F800 && c <= 0x2FA1F);
+    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2CEAF) ||
+           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
 static bool is_space(utf8proc_int32_t c) {
@@ -98,7 +101,8 @@ static bool is_dropped(utf8proc_int32_t c) {
 }
 
 /* Greedy longest match over one word of UTF-8; appends up to limit ids. */
-static size_t encode_word(const wordpiece *w, const char *word, size_t bytes, size_t points, int64_t *ids, size_t limit) {
+static size_t encode_word(const wordpiece *w, const char *word, size_t bytes, size_t points, int64_t *ids,
+                          size_t limit) {
     int64_t pieces[LONGEST_WORD];
     size_t  count = 0;
     for (size_t start = 0; start < bytes && points <= LONGEST_WORD;) {
@@ -142,18 +146,22 @@ static size_t flush(const wordpiece *w, word_buffer *b, int64_t *ids, size_t lim
 
 size_t wordpiece_encode(const wordpiece *w, const char *text, int64_t *ids, size_t limit) {
     if (limit < 2) return 0;
-    size_t      count = 0, last = limit - 1; /* room for [SEP] */
-    word_buffer word = {.used = 0};
+    size_t                  count = 0, last = limit - 1; /* room for [SEP] */
+    word_buffer             word = { .used = 0 };
     const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
-    utf8proc_ssize_t left = (utf8proc_ssize_t)strlen(text);
+    utf8proc_ssize_t        left = (utf8proc_ssize_t)strlen(text);
     ids[count++] = w->cls;
     while (left > 0) {
         utf8proc_int32_t c, parts[8];
         utf8proc_ssize_t used = utf8proc_iterate(at, left, &c);
-        if (used < 1) { at++; left--; continue; }
+        if (used < 1) {
+            at++;
+            left--;
+            continue;
+        }
         at += used;
         left -= used;
-        int boundary = 0;
+        int              boundary = 0;
         utf8proc_ssize_t n = utf8proc_decompose_char(utf8proc_tolower(c), parts, 8, UTF8PROC_DECOMPOSE, &boundary);
         for (utf8proc_ssize_t i = 0; i < n && i < 8; i++) {
             if (is_space(parts[i])) count += flush(w, &word, ids + count, last - count);

@@ -1,4 +1,5 @@
 """Small models and packs that the command-line tests share."""
+
 import numpy as np
 import pytest
 
@@ -33,9 +34,13 @@ def rows_model(folder):
 def dynamic_model(folder):
     """x [batch, 32] -> y [batch, 32]."""
     weights = {"w": np.eye(32, dtype=np.float32) * 2}
-    return support.save_model(folder / "dynamic.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"], "double")],
-                              [support.tensor("x", TensorProto.FLOAT, ["batch", 32])],
-                              [support.tensor("y", TensorProto.FLOAT, ["batch", 32])], weights)
+    return support.save_model(
+        folder / "dynamic.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "double")],
+        [support.tensor("x", TensorProto.FLOAT, ["batch", 32])],
+        [support.tensor("y", TensorProto.FLOAT, ["batch", 32])],
+        weights,
+    )
 
 
 def compiled(flashmem, model, pack, *options):

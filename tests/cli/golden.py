@@ -2,6 +2,7 @@
 
 `pytest --update-goldens` writes files anew: a line that still matches stays as it is, a new one gets `*` in place of
 every number with a fraction; widen it by hand where more may differ."""
+
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path

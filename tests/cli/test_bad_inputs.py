@@ -1,4 +1,5 @@
 """Arrays that do not fit the model, and NumPy files that are not what they say."""
+
 import io
 import random
 import zipfile
@@ -15,25 +16,34 @@ def refused(flashmem, pack, spec, says):
     flashmem.fails("run", pack, "--input", spec, "--device", "null", says=says)
 
 
-@pytest.mark.parametrize("array, says", [
-    (np.zeros((4, 256)), "input 'x' is float64, the model wants float32"),
-    (np.zeros((4, 256), np.float16), "input 'x' is float16, the model wants float32"),
-    (np.zeros((4, 256), np.int64), "input 'x' is int64, the model wants float32"),
-    (np.zeros((4, 256), bool), "input 'x' is bool, the model wants float32"),
-    (np.zeros((4, 255), np.float32), "input 'x' has shape 4x255, the model wants 4x256"),
-    (np.zeros((256, 4), np.float32), "input 'x' has shape 256x4, the model wants 4x256"),
-    (np.zeros((1, 4, 256), np.float32), "input 'x' has shape 1x4x256, the model wants 4x256"),
-    (np.zeros(1024, np.float32), "input 'x' has shape 1024, the model wants 4x256"),
-    (np.zeros((), np.float32), "input 'x' has shape scalar, the model wants 4x256"),
-    (np.zeros((0, 256), np.float32), "input 'x' has shape 0x256, the model wants 4x256"),
-    (np.zeros((4, 256), ">f4"), "not a little-endian plain array; save it with numpy.save(file, a.astype(a.dtype.newbyteorder('<')))"),
-    (np.zeros((4, 256), np.complex64), "element type '<c8' is not a number or bool"),
-    (np.zeros((4, 256), "S4"), "element type '|S4' is not a number or bool"),
-    (np.zeros((4, 256), "M8[s]"), "element type '<M8[s]' is not a number or bool"),
-    (np.zeros((4, 256), [("a", "<f4")]), "not a little-endian plain array"),
-    (np.asfortranarray(np.ones((4, 256), np.float32)), "column-major (fortran_order); save numpy.ascontiguousarray(a)"),
-    (np.zeros((1,) * 9, np.float32), "more than 8 dimensions"),
-])
+@pytest.mark.parametrize(
+    "array, says",
+    [
+        (np.zeros((4, 256)), "input 'x' is float64, the model wants float32"),
+        (np.zeros((4, 256), np.float16), "input 'x' is float16, the model wants float32"),
+        (np.zeros((4, 256), np.int64), "input 'x' is int64, the model wants float32"),
+        (np.zeros((4, 256), bool), "input 'x' is bool, the model wants float32"),
+        (np.zeros((4, 255), np.float32), "input 'x' has shape 4x255, the model wants 4x256"),
+        (np.zeros((256, 4), np.float32), "input 'x' has shape 256x4, the model wants 4x256"),
+        (np.zeros((1, 4, 256), np.float32), "input 'x' has shape 1x4x256, the model wants 4x256"),
+        (np.zeros(1024, np.float32), "input 'x' has shape 1024, the model wants 4x256"),
+        (np.zeros((), np.float32), "input 'x' has shape scalar, the model wants 4x256"),
+        (np.zeros((0, 256), np.float32), "input 'x' has shape 0x256, the model wants 4x256"),
+        (
+            np.zeros((4, 256), ">f4"),
+            "not a little-endian plain array; save it with numpy.save(file, a.astype(a.dtype.newbyteorder('<')))",
+        ),
+        (np.zeros((4, 256), np.complex64), "element type '<c8' is not a number or bool"),
+        (np.zeros((4, 256), "S4"), "element type '|S4' is not a number or bool"),
+        (np.zeros((4, 256), "M8[s]"), "element type '<M8[s]' is not a number or bool"),
+        (np.zeros((4, 256), [("a", "<f4")]), "not a little-endian plain array"),
+        (
+            np.asfortranarray(np.ones((4, 256), np.float32)),
+            "column-major (fortran_order); save numpy.ascontiguousarray(a)",
+        ),
+        (np.zeros((1,) * 9, np.float32), "more than 8 dimensions"),
+    ],
+)
 def test_array__that_does_not_fit(flashmem, small_pack, tmp_path, array, says):
     np.save(tmp_path / "x.npy", array)
     refused(flashmem, small_pack, tmp_path / "x.npy", says)
@@ -48,30 +58,51 @@ def npy(header, version=1, data=b"\0" * 4096):
 GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 256), }"
 
 
-@pytest.mark.parametrize("data, says", [
-    (b"", "not a .npy file"), (b"\x93NUMPY", "not a .npy file"), (b"\x93NUMPX\x01\x00" + b"\0" * 100, "not a .npy file"),
-    (b"PK\x03\x04" + b"\0" * 100, "not a .npy file"),
-    (npy(GOOD, 4), ".npy format version 4 is unknown"), (npy(GOOD, 0), ".npy format version 0 is unknown"),
-    (b"\x93NUMPY\x01\x00\xff\xff" + b" " * 10, "ends inside its header"), (b"\x93NUMPY\x02\x00\xff\xff", "ends inside its header"),
-    (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 100, "a header of 2147483647 bytes is not plausible"),
-    (npy(""), "not a little-endian plain array"), (npy("{}"), "not a little-endian plain array"), (npy("'descr':"), "not a little-endian plain array"),
-    (npy("{'descr': "), "not a little-endian plain array"), (npy("{'descr': '"), "not a little-endian plain array"),
-    (npy("{'descr': '<"), "is not a number or bool"), (npy("{'descr': '<f"), "is not a number or bool"),
-    (npy("{'descr': '<f4', 'shape': (4, 256), }"), "column-major (fortran_order)"),
-    (npy("{'descr': '<f4', 'fortran_order': True, 'shape': (4, 256), }"), "column-major (fortran_order)"),
-    (npy("{'descr': '<f4', 'fortran_order': False, }"), "no shape in the header"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': 4}"), "no shape in the header"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 256"), "malformed shape in the header"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, x)}"), "malformed shape in the header"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-4, 256)}"), "malformed shape in the header"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}"), "malformed shape in the header"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296)}"), "the shape in the header is too large"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 2)}"), "the shape in the header is too large"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1)}"), "more than 8 dimensions"),
-    (npy(GOOD, data=b"\0" * 4095), "holds 4095 of the 4096 bytes its header promises"), (npy(GOOD, data=b""), "holds 0 of the 4096 bytes"),
-    (npy(GOOD, data=b"\0" * 4097), "more bytes than its header promises"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000,)}"), "holds 4096 of the 4000000000 bytes"),
-])
+@pytest.mark.parametrize(
+    "data, says",
+    [
+        (b"", "not a .npy file"),
+        (b"\x93NUMPY", "not a .npy file"),
+        (b"\x93NUMPX\x01\x00" + b"\0" * 100, "not a .npy file"),
+        (b"PK\x03\x04" + b"\0" * 100, "not a .npy file"),
+        (npy(GOOD, 4), ".npy format version 4 is unknown"),
+        (npy(GOOD, 0), ".npy format version 0 is unknown"),
+        (b"\x93NUMPY\x01\x00\xff\xff" + b" " * 10, "ends inside its header"),
+        (b"\x93NUMPY\x02\x00\xff\xff", "ends inside its header"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 100, "a header of 2147483647 bytes is not plausible"),
+        (npy(""), "not a little-endian plain array"),
+        (npy("{}"), "not a little-endian plain array"),
+        (npy("'descr':"), "not a little-endian plain array"),
+        (npy("{'descr': "), "not a little-endian plain array"),
+        (npy("{'descr': '"), "not a little-endian plain array"),
+        (npy("{'descr': '<"), "is not a number or bool"),
+        (npy("{'descr': '<f"), "is not a number or bool"),
+        (npy("{'descr': '<f4', 'shape': (4, 256), }"), "column-major (fortran_order)"),
+        (npy("{'descr': '<f4', 'fortran_order': True, 'shape': (4, 256), }"), "column-major (fortran_order)"),
+        (npy("{'descr': '<f4', 'fortran_order': False, }"), "no shape in the header"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': 4}"), "no shape in the header"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 256"), "malformed shape in the header"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, x)}"), "malformed shape in the header"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-4, 256)}"), "malformed shape in the header"),
+        (
+            npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}"),
+            "malformed shape in the header",
+        ),
+        (
+            npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296)}"),
+            "the shape in the header is too large",
+        ),
+        (
+            npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 2)}"),
+            "the shape in the header is too large",
+        ),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1)}"), "more than 8 dimensions"),
+        (npy(GOOD, data=b"\0" * 4095), "holds 4095 of the 4096 bytes its header promises"),
+        (npy(GOOD, data=b""), "holds 0 of the 4096 bytes"),
+        (npy(GOOD, data=b"\0" * 4097), "more bytes than its header promises"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000,)}"), "holds 4096 of the 4000000000 bytes"),
+    ],
+)
 def test_npy__malformed(flashmem, small_pack, tmp_path, data, says):
     (tmp_path / "x.npy").write_bytes(data)
     refused(flashmem, small_pack, tmp_path / "x.npy", [f"{tmp_path}/x.npy: ", says])
@@ -84,7 +115,7 @@ def test_npy__flipped_header(flashmem, small_pack, tmp_path):
     good = (tmp_path / "good.npy").read_bytes()
     for _ in range(80):
         at = rng.randrange(128)
-        (tmp_path / "x.npy").write_bytes(good[:at] + bytes([good[at] ^ 1 << rng.randrange(8)]) + good[at + 1:])
+        (tmp_path / "x.npy").write_bytes(good[:at] + bytes([good[at] ^ 1 << rng.randrange(8)]) + good[at + 1 :])
         done = flashmem("run", small_pack, "--input", tmp_path / "x.npy", "--device", "null", "--quiet")
         assert done.code == 0 or "x.npy: " in done.err or "input 'x'" in done.err, done
 
@@ -122,7 +153,9 @@ def test_npz__member_is_not_an_array(flashmem, small_pack, tmp_path):
 
 
 def test_npz__member_is_cut_short(flashmem, small_pack, tmp_path):
-    refused(flashmem, small_pack, archive(tmp_path / "x.npz", x=good_npy()[:-1]), "[x.npy]: holds 4095 of the 4096 bytes")
+    refused(
+        flashmem, small_pack, archive(tmp_path / "x.npz", x=good_npy()[:-1]), "[x.npy]: holds 4095 of the 4096 bytes"
+    )
 
 
 def test_npz__member_twice(flashmem, small_pack, tmp_path):
@@ -130,7 +163,9 @@ def test_npz__member_twice(flashmem, small_pack, tmp_path):
         with zipfile.ZipFile(tmp_path / "x.npz", "w") as z:
             z.writestr("x.npy", good_npy())
             z.writestr("x.npy", good_npy())
-    flashmem.fails("run", small_pack, "--input", tmp_path / "x.npz", "--device", "null", code=2, says="input 'x' is given twice")
+    flashmem.fails(
+        "run", small_pack, "--input", tmp_path / "x.npz", "--device", "null", code=2, says="input 'x' is given twice"
+    )
 
 
 def test_npz__truncated_or_flipped(flashmem, small_pack, tmp_path):
@@ -141,12 +176,23 @@ def test_npz__truncated_or_flipped(flashmem, small_pack, tmp_path):
     changed = [good[:n] for n in rng.sample(range(len(good)), 15)]
     for _ in range(40):
         at = rng.randrange(len(good))
-        changed.append(good[:at] + bytes([good[at] ^ 1 << rng.randrange(8)]) + good[at + 1:])
+        changed.append(good[:at] + bytes([good[at] ^ 1 << rng.randrange(8)]) + good[at + 1 :])
     want = np.load(io.BytesIO(good_npy()))
     for i, data in enumerate(changed):
         (tmp_path / "x.npz").write_bytes(data)
-        done = flashmem("run", small_pack, "--input", tmp_path / "x.npz", "--random-inputs", 1, "--device", "null", "--quiet",
-                        "--output-dir", tmp_path / str(i))
+        done = flashmem(
+            "run",
+            small_pack,
+            "--input",
+            tmp_path / "x.npz",
+            "--random-inputs",
+            1,
+            "--device",
+            "null",
+            "--quiet",
+            "--output-dir",
+            tmp_path / str(i),
+        )
         if done.code == 0:
             assert np.array_equal(np.load(tmp_path / str(i) / "inputs" / "x.npy"), want), i
 
@@ -162,7 +208,12 @@ def test_index__out_of_range(flashmem, rows_pack, tmp_path, bad, row):
     ids = np.zeros((2, 8), np.int64)
     ids.flat[row] = bad
     np.save(tmp_path / "ids.npy", ids)
-    refused(flashmem, rows_pack, tmp_path / "ids.npy", f"input 'ids': value {bad} at position {row} is used as an index, which must lie below 1000")
+    refused(
+        flashmem,
+        rows_pack,
+        tmp_path / "ids.npy",
+        f"input 'ids': value {bad} at position {row} is used as an index, which must lie below 1000",
+    )
 
 
 def test_index__below_zero_counts_from_the_end(flashmem, rows_pack, rows_model, tmp_path):
@@ -174,8 +225,12 @@ def test_index__below_zero_counts_from_the_end(flashmem, rows_pack, rows_model, 
 
 def test_shapes__that_disagree(flashmem, tmp_path):
     """Two inputs share the symbol n."""
-    model = support.save_model(tmp_path / "m.onnx", [helper.make_node("Add", ["a", "b"], ["y"])],
-                               [support.tensor("a", TensorProto.FLOAT, ["n"]), support.tensor("b", TensorProto.FLOAT, ["n"])],
-                               [support.tensor("y", TensorProto.FLOAT, ["n"])], {})
+    model = support.save_model(
+        tmp_path / "m.onnx",
+        [helper.make_node("Add", ["a", "b"], ["y"])],
+        [support.tensor("a", TensorProto.FLOAT, ["n"]), support.tensor("b", TensorProto.FLOAT, ["n"])],
+        [support.tensor("y", TensorProto.FLOAT, ["n"])],
+        {},
+    )
     np.savez(tmp_path / "in.npz", a=np.zeros(3, np.float32), b=np.zeros(4, np.float32))
     flashmem.fails("run", model, "--input", tmp_path / "in.npz", says=["dimension 'n' is 3", "and 4"])

@@ -1,4 +1,5 @@
 """Damaged packs: every one is refused with a message, or runs to the right answer; never a crash, a hang or a wrong one."""
+
 import os
 import random
 import shutil
@@ -8,8 +9,6 @@ import numpy as np
 import pytest
 
 import support
-
-
 
 # src/contract/pack.h: magic; version, header bytes, layout, weights; file bytes, float weight bytes; then offset and bytes
 # of strings, weights, objects, checksums, programs, and of all tables.
@@ -61,7 +60,22 @@ def test_header__is_where_this_file_thinks(tiny_pack):
 def test_truncated__at_any_length(flashmem, tiny_pack, tmp_path):
     data = tiny_pack.read_bytes()
     rng = random.Random(1)
-    lengths = {0, 1, 7, 8, 11, 12, 100, 4095, 4096, 4097, len(data) - 1, len(data) - 4095, len(data) - 4096, *rng.sample(range(len(data)), 20)}
+    lengths = {
+        0,
+        1,
+        7,
+        8,
+        11,
+        12,
+        100,
+        4095,
+        4096,
+        4097,
+        len(data) - 1,
+        len(data) - 4095,
+        len(data) - 4096,
+        *rng.sample(range(len(data)), 20),
+    }
     for length in sorted(lengths):
         path = tmp_path / "t.flm"
         path.write_bytes(data[:length])
@@ -69,9 +83,15 @@ def test_truncated__at_any_length(flashmem, tiny_pack, tmp_path):
             flashmem.fails(command[0], path, *command[1:], says=f"{path}: ")
 
 
-@pytest.mark.parametrize("length, says", [
-    (0, "0 bytes long, a pack has at least 4096"), (4000, "4000 bytes long, a pack has at least 4096"), (4096, "the file is truncated or overwritten"), (-1, "the file is truncated or overwritten"),
-])
+@pytest.mark.parametrize(
+    "length, says",
+    [
+        (0, "0 bytes long, a pack has at least 4096"),
+        (4000, "4000 bytes long, a pack has at least 4096"),
+        (4096, "the file is truncated or overwritten"),
+        (-1, "the file is truncated or overwritten"),
+    ],
+)
 def test_truncated__says_so(flashmem, tiny_pack, tmp_path, length, says):
     path = tmp_path / "t.flm"
     path.write_bytes(tiny_pack.read_bytes()[:length])
@@ -92,20 +112,36 @@ def test_not_a_pack(flashmem, tmp_path, text):
         flashmem.fails(command[0], path, *command[1:], says=str(path))
 
 
-@pytest.mark.parametrize("offset, says", [
-    (0, "not a pack: it does not begin with \"FLASHMEM\""), (8, "this program reads version 1: compile the model again"),
-    (12, "a header of"), (16, "the header does not match its checksum"), (24, "the header does not match its checksum"),
-    (100, "the header does not match its checksum"), (2000, "behind the header is not zero"),
-])
+@pytest.mark.parametrize(
+    "offset, says",
+    [
+        (0, 'not a pack: it does not begin with "FLASHMEM"'),
+        (8, "this program reads version 1: compile the model again"),
+        (12, "a header of"),
+        (16, "the header does not match its checksum"),
+        (24, "the header does not match its checksum"),
+        (100, "the header does not match its checksum"),
+        (2000, "behind the header is not zero"),
+    ],
+)
 def test_header__flipped(flashmem, tiny_pack, tmp_path, offset, says):
-    flashmem.fails("run", damaged(tiny_pack, tmp_path / "t.flm", offset), "--random-inputs", 1, "--device", "null", says=says)
+    flashmem.fails(
+        "run", damaged(tiny_pack, tmp_path / "t.flm", offset), "--random-inputs", 1, "--device", "null", says=says
+    )
 
 
 def test_tables__flipped(flashmem, tiny_pack, tmp_path):
     at, size, _ = header(tiny_pack)
     for offset in random.Random(2).sample(range(at, at + size), 25):
-        flashmem.fails("run", damaged(tiny_pack, tmp_path / "t.flm", offset), "--random-inputs", 1, "--device", "null",
-                       says="the tables do not match their checksum: the file is damaged")
+        flashmem.fails(
+            "run",
+            damaged(tiny_pack, tmp_path / "t.flm", offset),
+            "--random-inputs",
+            1,
+            "--device",
+            "null",
+            says="the tables do not match their checksum: the file is damaged",
+        )
 
 
 @pytest.mark.parametrize("runner", [["--device", "null"], [], ["--serial"], ["--budget", "off"]])
@@ -115,8 +151,18 @@ def test_weights__flipped_names_the_weight(flashmem, wide_pack, tmp_path, runner
     assert len(large) == 6
     offset, size = large[2]
     path = damaged(wide_pack, tmp_path / "t.flm", offset + size // 2 + 1)
-    flashmem.fails("run", path, "--random-inputs", 1, "--budget", "50%", "--output-dir", tmp_path / "out", *runner,
-                   says=[str(path), "weight 'w2'", "checksum"])
+    flashmem.fails(
+        "run",
+        path,
+        "--random-inputs",
+        1,
+        "--budget",
+        "50%",
+        "--output-dir",
+        tmp_path / "out",
+        *runner,
+        says=[str(path), "weight 'w2'", "checksum"],
+    )
     assert not (tmp_path / "out" / "y.npy").exists()
     flashmem.fails("inspect", path, "--verify", says=[str(path), "w2", "do not match their checksum"])
 
@@ -131,13 +177,17 @@ def test_weights__flipped_row(flashmem, rows_pack, rows_model, tmp_path):
     """Only the rows that are read are checked: a run that does not touch the damaged one is right."""
     data = rows_pack.read_bytes()
     row = 321
-    table = support.onnx.numpy_helper.to_array(next(t for t in support.onnx.load(rows_model).graph.initializer if t.name == "table"))
+    table = support.onnx.numpy_helper.to_array(
+        next(t for t in support.onnx.load(rows_model).graph.initializer if t.name == "table")
+    )
     offset = data.find(table[row].tobytes())
     assert offset > 0
     path = damaged(rows_pack, tmp_path / "t.flm", offset + 17)
     ids = np.full((2, 8), row)
     np.save(tmp_path / "ids.npy", ids)
-    flashmem.fails("run", path, "--input", tmp_path / "ids.npy", says=[str(path), f"row {row} of table", "table", "checksum"])
+    flashmem.fails(
+        "run", path, "--input", tmp_path / "ids.npy", says=[str(path), f"row {row} of table", "table", "checksum"]
+    )
     ids[:] = row - 1
     np.save(tmp_path / "ids.npy", ids)
     flashmem.ok("run", path, "--input", tmp_path / "ids.npy", "--output-dir", tmp_path / "out")
@@ -164,7 +214,7 @@ def test_swapped_weights(flashmem, wide_pack, tmp_path):
     large = [o for o in objects(wide_pack) if o[1] >= 1 << 22]
     data = bytearray(wide_pack.read_bytes())
     (a, size), (b, _) = large[0], large[1]
-    data[a:a + size], data[b:b + size] = data[b:b + size], data[a:a + size]
+    data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
     path = tmp_path / "t.flm"
     path.write_bytes(data)
     flashmem.fails("run", path, "--random-inputs", 1, "--device", "null", says=["weight 'w0'", "checksum"])
@@ -176,8 +226,18 @@ def test_cached_pack__damaged_is_an_error_that_names_it(fresh, tmp_path):
     pack = next((tmp_path / "cache" / "packs").glob("*.flm"))
     damaged(pack, tmp_path / "t.flm", 5000)
     shutil.copyfile(tmp_path / "t.flm", pack)
-    fresh.fails("run", model, "--random-inputs", 1, "--device", "null",
-                says=[f"{pack}: the tables do not match their checksum", f"the damaged pack was removed from the cache; run again to compile {model} anew"])
+    fresh.fails(
+        "run",
+        model,
+        "--random-inputs",
+        1,
+        "--device",
+        "null",
+        says=[
+            f"{pack}: the tables do not match their checksum",
+            f"the damaged pack was removed from the cache; run again to compile {model} anew",
+        ],
+    )
     fresh.ok("run", model, "--random-inputs", 1, "--device", "null")
 
 
@@ -187,7 +247,9 @@ def test_cached_pack__damaged_weights_are_compiled_again(fresh, tmp_path):
     pack = next((tmp_path / "cache" / "packs").glob("*.flm"))
     damaged(pack, tmp_path / "t.flm", objects(pack)[0][0] + 100)
     shutil.copyfile(tmp_path / "t.flm", pack)
-    fresh.fails("run", model, "--random-inputs", 1, "--device", "null", says=[str(pack), "checksum", "run again to compile"])
+    fresh.fails(
+        "run", model, "--random-inputs", 1, "--device", "null", says=[str(pack), "checksum", "run again to compile"]
+    )
     fresh.ok("run", model, "--random-inputs", 1, "--device", "null")
 
 

@@ -1,4 +1,5 @@
 """`flashmem bench`: every row of the table, its JSON, the peer protocol.  Figures themselves are not judged here."""
+
 import json
 import shlex
 import subprocess
@@ -16,8 +17,22 @@ PEER = """echo '{"name": "stub", "integrated_ms": 12.5, "peak_bytes": 1000000, "
 @pytest.fixture(scope="module")
 def measured(flashmem, wide_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
-    done = flashmem.ok("bench", wide_model, "--budget", "50%", "--cold", 2, "--warm", 3, "--first-run", "--peer", PEER, "--json", folder / "b.json",
-                       env={"TMPDIR": folder})
+    done = flashmem.ok(
+        "bench",
+        wide_model,
+        "--budget",
+        "50%",
+        "--cold",
+        2,
+        "--warm",
+        3,
+        "--first-run",
+        "--peer",
+        PEER,
+        "--json",
+        folder / "b.json",
+        env={"TMPDIR": folder},
+    )
     assert [p.name for p in folder.iterdir()] == ["b.json"]
     report = json.loads((folder / "b.json").read_text())
     return done.out.replace(str(wide_model), "MODEL").replace(report["device"], "DEVICE"), report
@@ -29,13 +44,27 @@ def test_bench__every_row(measured, request):
 
 def test_bench__json(measured):
     report = measured[1]
-    for name, count in (("integrated_ms", 2), ("serial_ms", 2), ("disk_bytes_per_s", 2), ("peak_bytes", 2), ("bare_peak_bytes", 2), ("warm_ms", 3),
-                        ("first_run_ms", 1), ("peer_integrated_ms", 2), ("stall_ms", 2), ("average_bytes", 2), ("verify_ms", 2)):
+    for name, count in (
+        ("integrated_ms", 2),
+        ("serial_ms", 2),
+        ("disk_bytes_per_s", 2),
+        ("peak_bytes", 2),
+        ("bare_peak_bytes", 2),
+        ("warm_ms", 3),
+        ("first_run_ms", 1),
+        ("peer_integrated_ms", 2),
+        ("stall_ms", 2),
+        ("average_bytes", 2),
+        ("verify_ms", 2),
+    ):
         assert report[name]["samples"] == count, name
         assert 0 <= report[name]["min"] <= report[name]["median"] <= report[name]["max"], name
     assert report["peer"] == "stub" and report["peer_integrated_ms"]["median"] == 12.5
     assert report["weights"] == "fp32" and report["budget"] == "50%" and report["steps"] >= 6
-    assert report["planned_peak_bytes"] <= report["budget_bytes"] and report["minimum_bound_bytes"] <= report["minimum_budget_bytes"]
+    assert (
+        report["planned_peak_bytes"] <= report["budget_bytes"]
+        and report["minimum_bound_bytes"] <= report["minimum_budget_bytes"]
+    )
     assert report["page_cache_bytes"]["max"] < report["bytes_read"]
 
 
@@ -58,10 +87,16 @@ def test_bench__of_an_fp16_pack_says_so(flashmem, small_model, tmp_path):
     assert json.loads((tmp_path / "b.json").read_text())["weights"] == "fp16"
 
 
-@pytest.mark.parametrize("peer, says", [
-    ("exit 3", "ended with code 3"), ("kill -9 $$", "ended on signal 9"), ("echo hello", "the peer command printed no JSON object"),
-    ("true", "the peer command printed no JSON object"), ("echo '[1]'", "the peer command printed no JSON object"),
-])
+@pytest.mark.parametrize(
+    "peer, says",
+    [
+        ("exit 3", "ended with code 3"),
+        ("kill -9 $$", "ended on signal 9"),
+        ("echo hello", "the peer command printed no JSON object"),
+        ("true", "the peer command printed no JSON object"),
+        ("echo '[1]'", "the peer command printed no JSON object"),
+    ],
+)
 def test_bench__peer_that_fails(flashmem, small_model, tmp_path, peer, says):
     flashmem.fails("bench", small_model, "--cold", 1, "--peer", peer, says=says, env={"TMPDIR": tmp_path})
     assert not list(tmp_path.iterdir())
@@ -69,23 +104,48 @@ def test_bench__peer_that_fails(flashmem, small_model, tmp_path, peer, says):
 
 @pytest.mark.parametrize("variant", ["default", "cold", "nopack"])
 def test_peer__onnx_runtime(flashmem, small_model, variant):
-    command = [sys.executable, str(support.ROOT / "bench" / "peers" / "onnxruntime_cold.py"), str(small_model), "--variant", variant]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=flashmem.env | {"FLASHMEM_PEER_WARM": "2"})
+    command = [
+        sys.executable,
+        str(support.ROOT / "bench" / "peers" / "onnxruntime_cold.py"),
+        str(small_model),
+        "--variant",
+        variant,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=flashmem.env | {"FLASHMEM_PEER_WARM": "2"}
+    )
     report = json.loads(done.stdout)
-    assert report["integrated_ms"] >= report["load_ms"] > 0 and report["warm_ms"] > 0 and report["peak_bytes"] > 1e7 and variant in report["name"]
+    assert (
+        report["integrated_ms"] >= report["load_ms"] > 0
+        and report["warm_ms"] > 0
+        and report["peak_bytes"] > 1e7
+        and variant in report["name"]
+    )
 
 
 def test_bench__onnx_runtime_beside_it(flashmem, small_model, tmp_path):
     peer = shlex.join([sys.executable, str(support.ROOT / "bench" / "peers" / "onnxruntime_cold.py"), str(small_model)])
     done = flashmem.ok("bench", small_model, "--cold", 1, "--warm", 2, "--peer", peer, "--json", tmp_path / "b.json")
     report = json.loads((tmp_path / "b.json").read_text())
-    assert report["peer"].startswith("ONNX Runtime") and report["peer_integrated_ms"]["median"] > 0 and report["peer_warm_ms"]["median"] > 0
+    assert (
+        report["peer"].startswith("ONNX Runtime")
+        and report["peer_integrated_ms"]["median"] > 0
+        and report["peer_warm_ms"]["median"] > 0
+    )
     assert "integrated / peer" in done.out and "warm / peer" in done.out
 
 
 def test_bench__inputs_that_do_not_fit(flashmem, small_model, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((3, 256), np.float32))
-    flashmem.fails("bench", small_model, "--cold", 1, "--input", tmp_path / "x.npy", says=["input 'x' has shape 3x256", "ended with code 1"])
+    flashmem.fails(
+        "bench",
+        small_model,
+        "--cold",
+        1,
+        "--input",
+        tmp_path / "x.npy",
+        says=["input 'x' has shape 3x256", "ended with code 1"],
+    )
 
 
 def test_bench__only_warm(flashmem, small_model, tmp_path):

@@ -1,4 +1,5 @@
 """The pack cache: HIT or MISS and why; eviction; --no-cache.  The null device keeps these runs short."""
+
 import os
 import shutil
 import time
@@ -45,7 +46,9 @@ def test_cache__same_model_by_another_path(fresh, model, tmp_path):
     assert run(fresh, "m.onnx", cwd=tmp_path) == ("HIT", "")
 
 
-@pytest.mark.parametrize("options", [["--weights", "fp16"], ["--shape", "x=4x64"], ["--layout", "texture", "--memory-path", "texture-copy"]])
+@pytest.mark.parametrize(
+    "options", [["--weights", "fp16"], ["--shape", "x=4x64"], ["--layout", "texture", "--memory-path", "texture-copy"]]
+)
 def test_cache__other_options_are_other_packs(fresh, model, tmp_path, options):
     run(fresh, model)
     if "--layout" in options:  # the null device reads the cpu layout: only the key is looked at
@@ -112,8 +115,15 @@ def test_cache__removed_pack(fresh, model, tmp_path):
     assert run(fresh, model) == ("MISS", "its pack was removed")
 
 
-@pytest.mark.parametrize("text, why", [("", "its file list is empty"), ("nonsense\n", "its file list is unreadable"),
-                                       ("1 2 3 /x", "its file list is unreadable"), ("1 2 3 /none\n", "the model, its external data or this program changed")])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("", "its file list is empty"),
+        ("nonsense\n", "its file list is unreadable"),
+        ("1 2 3 /x", "its file list is unreadable"),
+        ("1 2 3 /none\n", "the model, its external data or this program changed"),
+    ],
+)
 def test_cache__damaged_file_list(fresh, model, tmp_path, text, why):
     run(fresh, model)
     for manifest in (tmp_path / "cache" / "packs").glob("*.files"):
@@ -164,12 +174,28 @@ def test_no_cache__leaves_nothing(fresh, model, tmp_path):
 
 def test_no_cache__leaves_nothing_after_an_error(fresh, model, tmp_path):
     (tmp_path / "tmp").mkdir()
-    fresh.fails("run", model, "--no-cache", "--random-inputs", 1, "--budget", "1", env={"TMPDIR": tmp_path / "tmp"}, says="a budget of 1 bytes, this model needs at least")
+    fresh.fails(
+        "run",
+        model,
+        "--no-cache",
+        "--random-inputs",
+        1,
+        "--budget",
+        "1",
+        env={"TMPDIR": tmp_path / "tmp"},
+        says="a budget of 1 bytes, this model needs at least",
+    )
     assert not list((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.parametrize("environment, place", [({"FLASHMEM_CACHE_DIR": "{}/a"}, "a"), ({"FLASHMEM_CACHE_DIR": None, "XDG_CACHE_HOME": "{}/b"}, "b/flashmem"),
-                                                ({"FLASHMEM_CACHE_DIR": None, "XDG_CACHE_HOME": None, "HOME": "{}/c"}, "c/.cache/flashmem")])
+@pytest.mark.parametrize(
+    "environment, place",
+    [
+        ({"FLASHMEM_CACHE_DIR": "{}/a"}, "a"),
+        ({"FLASHMEM_CACHE_DIR": None, "XDG_CACHE_HOME": "{}/b"}, "b/flashmem"),
+        ({"FLASHMEM_CACHE_DIR": None, "XDG_CACHE_HOME": None, "HOME": "{}/c"}, "c/.cache/flashmem"),
+    ],
+)
 def test_cache__place(fresh, model, tmp_path, environment, place):
     run(fresh, model, env={k: v and v.format(tmp_path) for k, v in environment.items()})
     assert len(packs(tmp_path / place)) == 1
@@ -182,7 +208,15 @@ def test_cache_dir__option_wins(fresh, model, tmp_path):
 
 def test_cache_dir__that_cannot_be_made(fresh, model, tmp_path):
     (tmp_path / "file").write_text("")
-    fresh.fails("run", model, "--random-inputs", 1, "--cache-dir", tmp_path / "file", says=[f"{tmp_path}/file/packs", "Not a directory"])
+    fresh.fails(
+        "run",
+        model,
+        "--random-inputs",
+        1,
+        "--cache-dir",
+        tmp_path / "file",
+        says=[f"{tmp_path}/file/packs", "Not a directory"],
+    )
 
 
 def test_cache__plan_and_bench_share_it(fresh, model, tmp_path):
@@ -194,7 +228,9 @@ def test_cache__plan_and_bench_share_it(fresh, model, tmp_path):
 def test_compile__model_that_changes_meanwhile(fresh, tmp_path):
     """The list of files is taken before compilation: a change during it is not taken for what is in the pack."""
     model = support.mlp(tmp_path / "m.onnx", width=512, layers=8, external=True)
-    child = fresh.start("compile", model, "-o", tmp_path / "p.flm", "--manifest", tmp_path / "p.files", "--layout", "cpu")
+    child = fresh.start(
+        "compile", model, "-o", tmp_path / "p.flm", "--manifest", tmp_path / "p.files", "--layout", "cpu"
+    )
     while not list(tmp_path.glob("p.flm.tmp-*")) and child.poll() is None:
         time.sleep(0.0005)
     later(tmp_path / "m.onnx.bin")

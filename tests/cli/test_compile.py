@@ -1,4 +1,5 @@
 """`flashmem compile`: the pack it writes, what it reports, and how much memory it takes."""
+
 import json
 import os
 import re
@@ -15,7 +16,10 @@ from support import assert_close, load_folder, reference
 def test_compile__summary_and_json(flashmem, small_model, tmp_path):
     done = flashmem.ok("compile", small_model, "-o", tmp_path / "p.flm", "--json", tmp_path / "r.json")
     report = json.loads((tmp_path / "r.json").read_text())
-    assert re.match(rf"{tmp_path}/p.flm: 9 nodes -> \d+ steps, \d+ device programs, weights 0.8 MB, pack [\d.]+ MB, [\d.]+ s, peak memory \d+ MB\n$", done.out)
+    assert re.match(
+        rf"{tmp_path}/p.flm: 9 nodes -> \d+ steps, \d+ device programs, weights 0.8 MB, pack [\d.]+ MB, [\d.]+ s, peak memory \d+ MB\n$",
+        done.out,
+    )
     assert report["graph_nodes"] == 9 and report["steps"] == 3  # bias and activation join the products
     assert report["weights_bytes"] == 3 * (256 * 256 + 256) * 4
     assert report["pack_bytes"] == (tmp_path / "p.flm").stat().st_size >= report["weights_bytes"]
@@ -69,7 +73,9 @@ def test_compile__inline_and_external_weights(flashmem, tmp_path, external):
 
 
 def test_compile__fp16_weights(flashmem, wide_model, tmp_path):
-    report = flashmem.report("run", wide_model, "--random-inputs", 1, "--weights", "fp16", "--output-dir", tmp_path / "out", folder=tmp_path)
+    report = flashmem.report(
+        "run", wide_model, "--random-inputs", 1, "--weights", "fp16", "--output-dir", tmp_path / "out", folder=tmp_path
+    )
     assert report["weights_bytes"] < 0.51 * 6 * 1024 * 1028 * 4
     assert_close(load_folder(tmp_path / "out"), reference(wide_model, load_folder(tmp_path / "out" / "inputs")), 1e-2)
 
@@ -86,8 +92,14 @@ def test_compile__manifest_lists_every_file(flashmem, tmp_path):
     model = support.mlp(tmp_path / "m.onnx", external=True)
     flashmem.ok("compile", model, "-o", tmp_path / "p.flm", "--manifest", tmp_path / "files")
     lines = [line.split(" ", 3) for line in (tmp_path / "files").read_text().splitlines()]
-    files = {path: flashmem.path if path == "/proc/self/exe" else path for *_, path in lines}  # the program's kernels count too
-    assert {os.path.realpath(path) for path in files.values()} == {str(model), f"{model}.bin", os.path.realpath(flashmem.path)}
+    files = {
+        path: flashmem.path if path == "/proc/self/exe" else path for *_, path in lines
+    }  # the program's kernels count too
+    assert {os.path.realpath(path) for path in files.values()} == {
+        str(model),
+        f"{model}.bin",
+        os.path.realpath(flashmem.path),
+    }
     for size, mtime, inode, path in lines:
         info = os.stat(files[path])
         assert (int(size), int(mtime), int(inode)) == (info.st_size, info.st_mtime_ns, info.st_ino)
@@ -104,12 +116,16 @@ def test_compile__keep_all_exposes_every_tensor(flashmem, small_model, tmp_path)
 
 def test_compile__memory_is_the_largest_slab(flashmem, tmp_path):
     """655 MB of weights through at most 120 MB."""
-    peak = flashmem.peak_bytes("compile", support.zoo("gptn-s"), "-o", tmp_path / "p.flm", "--quiet", "--layout", "cpu", folder=tmp_path)
+    peak = flashmem.peak_bytes(
+        "compile", support.zoo("gptn-s"), "-o", tmp_path / "p.flm", "--quiet", "--layout", "cpu", folder=tmp_path
+    )
     assert peak <= 120e6, f"{peak / 1e6:.1f} MB"
 
 
 def test_compile__memory_does_not_grow_with_inline_weights(flashmem, tmp_path):
     """Inline raw_data is a file range: 134 MB of it are not loaded."""
     model = support.mlp(tmp_path / "m.onnx", width=2048, layers=8)
-    peak = flashmem.peak_bytes("compile", model, "-o", tmp_path / "p.flm", "--quiet", "--layout", "cpu", folder=tmp_path)
+    peak = flashmem.peak_bytes(
+        "compile", model, "-o", tmp_path / "p.flm", "--quiet", "--layout", "cpu", folder=tmp_path
+    )
     assert peak <= 60e6, f"{peak / 1e6:.1f} MB"

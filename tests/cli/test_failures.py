@@ -1,4 +1,5 @@
 """What the system does to the program: full disks, signals, damaged caches, memory limits."""
+
 import json
 import os
 import re
@@ -14,8 +15,8 @@ import pytest
 
 import support
 
-
 # --- full disk ------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def full_disk(tmp_path):
@@ -25,7 +26,9 @@ def full_disk(tmp_path):
     def mount(size):
         folder = tmp_path / f"disk{len(mounted)}"
         folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
+        )
         if done.returncode:
             pytest.skip(f"a small file system needs the right to mount: {done.stderr.strip()}")
         mounted.append(folder)
@@ -38,7 +41,15 @@ def full_disk(tmp_path):
 
 def test_full_disk__compile(flashmem, wide_model, full_disk):
     disk = full_disk(8 << 20)
-    flashmem.fails("compile", wide_model, "-o", disk / "p.flm", "--layout", "cpu", says=[str(disk / "p.flm"), "No space left on device"])
+    flashmem.fails(
+        "compile",
+        wide_model,
+        "-o",
+        disk / "p.flm",
+        "--layout",
+        "cpu",
+        says=[str(disk / "p.flm"), "No space left on device"],
+    )
     assert not os.listdir(disk)
 
 
@@ -52,14 +63,26 @@ def test_full_disk__compile_keeps_the_old_pack(flashmem, small_model, wide_model
 
 def test_full_disk__cache(flashmem, wide_model, full_disk):
     disk = full_disk(8 << 20)
-    flashmem.fails("run", wide_model, "--random-inputs", 1, "--device", "null", "--cache-dir", disk, says="No space left on device")
+    flashmem.fails(
+        "run", wide_model, "--random-inputs", 1, "--device", "null", "--cache-dir", disk, says="No space left on device"
+    )
     assert not [p for p in disk.rglob("*") if p.is_file()]
 
 
 def test_full_disk__outputs(flashmem, tmp_path, full_disk):
     model = support.mlp(tmp_path / "m.onnx", width=256, layers=1, rows=4096)  # outputs of 4.2 MB
     disk = full_disk(1 << 20)
-    flashmem.fails("run", model, "--random-inputs", 1, "--device", "null", "--output-dir", disk / "out", says=[f"{disk}/out/", "No space left on device"])
+    flashmem.fails(
+        "run",
+        model,
+        "--random-inputs",
+        1,
+        "--device",
+        "null",
+        "--output-dir",
+        disk / "out",
+        says=[f"{disk}/out/", "No space left on device"],
+    )
     assert not [p for p in disk.rglob("*") if p.is_file()]
 
 
@@ -67,8 +90,17 @@ def test_full_disk__outputs(flashmem, tmp_path, full_disk):
 def test_full_disk__figures(flashmem, wide_pack, full_disk, option):
     disk = full_disk(4096)
     (disk / "fill").write_bytes(b"\0" * 4096)
-    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--device", "null", option, disk / "figures.json",
-                   says=[f"{disk}/figures.json", "No space left on device"])
+    flashmem.fails(
+        "run",
+        wide_pack,
+        "--random-inputs",
+        1,
+        "--device",
+        "null",
+        option,
+        disk / "figures.json",
+        says=[f"{disk}/figures.json", "No space left on device"],
+    )
     assert os.listdir(disk) == ["fill"]
 
 
@@ -77,18 +109,23 @@ def test_full_disk__program_cache_does_not_matter(flashmem, small_model, small_p
     disk = full_disk(4096)
     (disk / "fill").write_bytes(b"\0" * 4096)
     done = flashmem.ok("run", small_pack, "--random-inputs", 1, "--output-dir", tmp_path, "--cache-dir", disk)
-    support.assert_close(support.load_folder(tmp_path), support.reference(small_model, support.load_folder(tmp_path / "inputs")))
+    support.assert_close(
+        support.load_folder(tmp_path), support.reference(small_model, support.load_folder(tmp_path / "inputs"))
+    )
     assert "No space left on device" in done.err
 
 
 @pytest.mark.parametrize("command", [["plan"], ["inspect"]])
 def test_full_disk__standard_output(flashmem, wide_pack, command):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([flashmem.path, *command, wide_pack], stdout=full, stderr=subprocess.PIPE, text=True, env=flashmem.env)
+        done = subprocess.run(
+            [flashmem.path, *command, wide_pack], stdout=full, stderr=subprocess.PIPE, text=True, env=flashmem.env
+        )
     assert done.returncode == 1 and done.stderr.startswith("flashmem: ")
 
 
 # --- signals --------------------------------------------------------------------------------------------------------
+
 
 def files_below(folder):
     return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
@@ -133,7 +170,10 @@ def test_killed__the_next_run_is_good(flashmem, endless, wide_pack, wide_model, 
     code, _, _ = stopped(flashmem, endless, tmp_path, signal.SIGKILL)
     assert code == -signal.SIGKILL and not (tmp_path / "out").exists()
     flashmem.ok("run", wide_pack, "--random-inputs", 1, "--budget", "40%", "--output-dir", tmp_path / "again")
-    support.assert_close(support.load_folder(tmp_path / "again"), support.reference(wide_model, support.load_folder(tmp_path / "again" / "inputs")))
+    support.assert_close(
+        support.load_folder(tmp_path / "again"),
+        support.reference(wide_model, support.load_folder(tmp_path / "again" / "inputs")),
+    )
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
@@ -144,7 +184,10 @@ def test_killed__with_empty_caches(fresh, wide_model, tmp_path, delay):
     os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
     fresh.ok("run", wide_model, "--random-inputs", 1, "--budget", "40%", "--output-dir", tmp_path / "out")
-    support.assert_close(support.load_folder(tmp_path / "out"), support.reference(wide_model, support.load_folder(tmp_path / "out" / "inputs")))
+    support.assert_close(
+        support.load_folder(tmp_path / "out"),
+        support.reference(wide_model, support.load_folder(tmp_path / "out" / "inputs")),
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -197,11 +240,18 @@ def test_bench_interrupted__leaves_nothing(flashmem, wide_pack, tmp_path):
 
 def test_closed_pipe(flashmem, wide_pack):
     """`flashmem plan | head -1` ends like any other filter."""
-    done = subprocess.run(["sh", "-c", f"'{flashmem.path}' plan '{wide_pack}' --device null | head -1"], capture_output=True, text=True, timeout=60, env=flashmem.env)
+    done = subprocess.run(
+        ["sh", "-c", f"'{flashmem.path}' plan '{wide_pack}' --device null | head -1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=flashmem.env,
+    )
     assert done.returncode == 0 and done.stdout.count("\n") == 1
 
 
 # --- damaged caches -------------------------------------------------------------------------------------------------
+
 
 def cache_files(folder):
     """Everything but packs: device programs and profiles."""
@@ -228,8 +278,15 @@ def test_caches__damaged_files_are_rebuilt(fresh, small_pack, tmp_path, damage):
     for path in files:
         data = path.read_bytes()
         middle = len(data) // 2
-        path.write_bytes({"empty": b"", "truncated": data[:middle], "random": rng.bytes(len(data)), "appended": data + b"x",
-                          "flipped": data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1:]}[damage])
+        path.write_bytes(
+            {
+                "empty": b"",
+                "truncated": data[:middle],
+                "random": rng.bytes(len(data)),
+                "appended": data + b"x",
+                "flipped": data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :],
+            }[damage]
+        )
     got, cache = answer(fresh, small_pack, tmp_path / "1")
     assert np.array_equal(got, want) and (cache == "miss" or damage == "appended")
     got, cache = answer(fresh, small_pack, tmp_path / "2")
@@ -240,7 +297,9 @@ def test_program_cache__entries_of_other_programs_are_not_used(fresh, small_pack
     """Each entry's content under another entry's name: stale, not believed."""
     want, _ = answer(fresh, small_pack, tmp_path / "0")
     answer(fresh, rows_pack, tmp_path / "1")
-    files = [p for p in cache_files(tmp_path / "cache") if p.parent.name == cache_files(tmp_path / "cache")[0].parent.name]
+    files = [
+        p for p in cache_files(tmp_path / "cache") if p.parent.name == cache_files(tmp_path / "cache")[0].parent.name
+    ]
     contents = [p.read_bytes() for p in files]
     for path, data in zip(files, contents[1:] + contents[:1]):
         path.write_bytes(data)
@@ -260,12 +319,15 @@ def test_no_cache__writes_none(fresh, small_pack, tmp_path):
 
 # --- memory ---------------------------------------------------------------------------------------------------------
 
+
 class MemoryGroup:
     """A control group with a memory limit and no swap, version 2 or 1."""
 
     def __init__(self, limit):
-        for root, names in ((Path("/sys/fs/cgroup"), [("memory.max", limit), ("memory.swap.max", 0)]),
-                            (Path("/sys/fs/cgroup/memory"), [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", limit)])):
+        for root, names in (
+            (Path("/sys/fs/cgroup"), [("memory.max", limit), ("memory.swap.max", 0)]),
+            (Path("/sys/fs/cgroup/memory"), [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", limit)]),
+        ):
             self.folder = root / f"flashmem-test-{os.getpid()}"
             try:
                 self.folder.mkdir()
@@ -283,7 +345,13 @@ class MemoryGroup:
 
     def run(self, command, env):
         entry = "import os,sys\nopen(sys.argv[1]+'/cgroup.procs','w').write(str(os.getpid()))\nos.execv(sys.argv[2],sys.argv[2:])"
-        return subprocess.run([sys.executable, "-I", "-S", "-c", entry, str(self.folder), *map(str, command)], env=env, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            [sys.executable, "-I", "-S", "-c", entry, str(self.folder), *map(str, command)],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     def close(self):
         for _ in range(50):
@@ -330,13 +398,27 @@ def test_memory__proof_in_a_control_group(flashmem, large_pack, memory_group, tm
 def test_memory__the_control_group_binds(flashmem, large_pack, memory_group):
     """The proof can fail: without a budget the same run does not fit."""
     bare = 64 << 20
-    done = memory_group(bare).run([flashmem.path, "run", large_pack, "--random-inputs", 1, "--budget", "off"], flashmem.env)
+    done = memory_group(bare).run(
+        [flashmem.path, "run", large_pack, "--random-inputs", 1, "--budget", "off"], flashmem.env
+    )
     assert done.returncode != 0
 
 
 def test_memory__too_little_for_the_regions(flashmem, wide_pack):
     """An address-space limit: a message, not a crash."""
-    command = ["prlimit", f"--as={160 << 20}", flashmem.path, "run", str(wide_pack), "--random-inputs", "1", "--device", "null", "--budget", "off"]
+    command = [
+        "prlimit",
+        f"--as={160 << 20}",
+        flashmem.path,
+        "run",
+        str(wide_pack),
+        "--random-inputs",
+        "1",
+        "--device",
+        "null",
+        "--budget",
+        "off",
+    ]
     if not shutil.which("prlimit"):
         pytest.skip("prlimit (util-linux) is not installed")
     done = subprocess.run(command, env=flashmem.env, capture_output=True, text=True, timeout=60)

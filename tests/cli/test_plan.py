@@ -1,4 +1,5 @@
 """`flashmem plan`, `inspect`, `devices` and `probe`."""
+
 import json
 import re
 
@@ -52,8 +53,10 @@ def test_plan__json(flashmem, wide_pack, tmp_path):
 
 
 def test_plan__smaller_budgets_are_not_faster(flashmem, wide_pack, tmp_path):
-    latency = [flashmem.report("plan", wide_pack, *FIXED, "--budget", b, folder=tmp_path)["plan"]["predicted_latency_ms"]
-               for b in ("min", "8MiB", "16MiB", "off")]
+    latency = [
+        flashmem.report("plan", wide_pack, *FIXED, "--budget", b, folder=tmp_path)["plan"]["predicted_latency_ms"]
+        for b in ("min", "8MiB", "16MiB", "off")
+    ]
     assert latency == sorted(latency, reverse=True) and latency[0] > 0
 
 
@@ -70,18 +73,26 @@ def test_plan__does_not_run(flashmem, wide_pack):
     assert "stalled" not in flashmem.ok("plan", wide_pack, *FIXED).out
 
 
-@pytest.mark.parametrize("arguments, says", [
-    (["--slab", "5Q"], "'5Q' is not a size"), (["--read-size", "2T"], "'2T' is too large"), (["--disk-rate", "x"], "'x' is not a size"),
-])
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--slab", "5Q"], "'5Q' is not a size"),
+        (["--read-size", "2T"], "'2T' is too large"),
+        (["--disk-rate", "x"], "'x' is not a size"),
+    ],
+)
 def test_plan__sizes_refused(flashmem, wide_pack, arguments, says):
     flashmem.fails("plan", wide_pack, *arguments, code=2, says=says)
 
 
-@pytest.mark.parametrize("arguments, says", [
-    (["--read-size", "4097"], "4097 bytes per read: a multiple of 4096 up to 64 MiB is wanted"),
-    (["--read-depth", "257"], "257 reads in flight, at most 256"),
-    (["--program", "1"], "program 1 of 1"),
-])
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--read-size", "4097"], "4097 bytes per read: a multiple of 4096 up to 64 MiB is wanted"),
+        (["--read-depth", "257"], "257 reads in flight, at most 256"),
+        (["--program", "1"], "program 1 of 1"),
+    ],
+)
 def test_plan__values_refused(flashmem, wide_pack, arguments, says):
     flashmem.fails("plan", wide_pack, *arguments, says=says)
 
@@ -97,13 +108,16 @@ def test_inspect__verifies_weights(flashmem, wide_pack):
 
 
 def test_inspect__of_a_model(flashmem, small_model):
-    flashmem.fails("inspect", small_model, says=f"{small_model}: not a pack: it does not begin with \"FLASHMEM\"")
+    flashmem.fails("inspect", small_model, says=f'{small_model}: not a pack: it does not begin with "FLASHMEM"')
 
 
 def test_devices__describes_each(flashmem):
     text = flashmem.ok("devices").out
-    assert re.match(r"0  \S.*\n   platform .*, driver .*\n   \d+ compute units, memory [\d.]+ GB \(largest allocation [\d.]+ GB\)\n"
-                    r"   images (none|up to \d+ x \d+), half arithmetic (yes|no)\n   layout (cpu|texture|gpu), memory path (in-place|texture-copy)\n", text)
+    assert re.match(
+        r"0  \S.*\n   platform .*, driver .*\n   \d+ compute units, memory [\d.]+ GB \(largest allocation [\d.]+ GB\)\n"
+        r"   images (none|up to \d+ x \d+), half arithmetic (yes|no)\n   layout (cpu|texture|gpu), memory path (in-place|texture-copy)\n",
+        text,
+    )
 
 
 def test_probe__says_how_long(flashmem):

@@ -1,4 +1,5 @@
 """`flashmem run`: inputs, outputs, budgets, figures, traces."""
+
 import json
 
 import numpy as np
@@ -16,13 +17,18 @@ def outputs(flashmem, path, out, *arguments, **options):
 
 # --- inputs ---------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def sum_model(folder):
     """a [3, 5] and b [3, 5] -> sum."""
     shape = [3, 5]
-    return support.save_model(folder / "sum.onnx", [helper.make_node("Add", ["a", "b"], ["sum"], "add")],
-                              [support.tensor(n, TensorProto.FLOAT, shape) for n in "ab"],
-                              [support.tensor("sum", TensorProto.FLOAT, shape)], {})
+    return support.save_model(
+        folder / "sum.onnx",
+        [helper.make_node("Add", ["a", "b"], ["sum"], "add")],
+        [support.tensor(n, TensorProto.FLOAT, shape) for n in "ab"],
+        [support.tensor("sum", TensorProto.FLOAT, shape)],
+        {},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +40,15 @@ def sum_inputs():
 def test_input__from_npy(flashmem, sum_model, sum_inputs, tmp_path):
     for name, array in sum_inputs.items():
         np.save(tmp_path / f"{name}.npy", array)
-    got = outputs(flashmem, sum_model, tmp_path / "out", "--input", f"a={tmp_path}/a.npy", "--input", f"b={tmp_path}/b.npy")
+    got = outputs(
+        flashmem, sum_model, tmp_path / "out", "--input", f"a={tmp_path}/a.npy", "--input", f"b={tmp_path}/b.npy"
+    )
     assert_close(got, reference(sum_model, sum_inputs))
     # named after the file
-    assert_close(outputs(flashmem, sum_model, tmp_path / "out2", "--input", tmp_path / "a.npy", "--input", tmp_path / "b.npy"), got)
+    assert_close(
+        outputs(flashmem, sum_model, tmp_path / "out2", "--input", tmp_path / "a.npy", "--input", tmp_path / "b.npy"),
+        got,
+    )
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -51,7 +62,15 @@ def test_input__from_npz(flashmem, sum_model, sum_inputs, tmp_path, save):
 def test_input__npz_and_npy_together(flashmem, sum_model, sum_inputs, tmp_path):
     np.savez(tmp_path / "in.npz", a=sum_inputs["a"])
     np.save(tmp_path / "anything=else.npy", sum_inputs["b"])
-    got = outputs(flashmem, sum_model, tmp_path / "out", "--input", tmp_path / "in.npz", "--input", f"b={tmp_path}/anything=else.npy")
+    got = outputs(
+        flashmem,
+        sum_model,
+        tmp_path / "out",
+        "--input",
+        tmp_path / "in.npz",
+        "--input",
+        f"b={tmp_path}/anything=else.npy",
+    )
     assert_close(got, reference(sum_model, sum_inputs))
 
 
@@ -73,30 +92,58 @@ def test_input__the_rest_is_generated(flashmem, sum_model, sum_inputs, tmp_path)
 
 
 def test_no_input__lists_them(flashmem, sum_model, tmp_path):
-    done = flashmem.fails("run", sum_model, says=["no inputs (wanted at least 'a'): give --random-inputs SEED, or:",
-                                                  "--input a=FILE.npy    float32 3x5", "--input b=FILE.npy    float32 3x5"])
+    done = flashmem.fails(
+        "run",
+        sum_model,
+        says=[
+            "no inputs (wanted at least 'a'): give --random-inputs SEED, or:",
+            "--input a=FILE.npy    float32 3x5",
+            "--input b=FILE.npy    float32 3x5",
+        ],
+    )
     assert not done.out
 
 
 def test_one_input_missing__lists_them(flashmem, sum_model, sum_inputs, tmp_path):
     np.save(tmp_path / "a.npy", sum_inputs["a"])
-    flashmem.fails("run", sum_model, "--input", tmp_path / "a.npy", says=["input 'b' is missing; the model takes:", "float32 3x5"])
+    flashmem.fails(
+        "run", sum_model, "--input", tmp_path / "a.npy", says=["input 'b' is missing; the model takes:", "float32 3x5"]
+    )
 
 
 def test_unknown_input__lists_them(flashmem, sum_model, sum_inputs, tmp_path):
     np.savez(tmp_path / "in.npz", **sum_inputs, c=sum_inputs["a"])
-    flashmem.fails("run", sum_model, "--input", tmp_path / "in.npz", says=["the model has no input 'c'; it takes:", "--input a=FILE.npy"])
+    flashmem.fails(
+        "run",
+        sum_model,
+        "--input",
+        tmp_path / "in.npz",
+        says=["the model has no input 'c'; it takes:", "--input a=FILE.npy"],
+    )
 
 
 def test_input_twice(flashmem, sum_model, sum_inputs, tmp_path):
     np.save(tmp_path / "a.npy", sum_inputs["a"])
-    flashmem.fails("run", sum_model, "--input", tmp_path / "a.npy", "--input", f"a={tmp_path}/a.npy", code=2, says="input 'a' is given twice")
+    flashmem.fails(
+        "run",
+        sum_model,
+        "--input",
+        tmp_path / "a.npy",
+        "--input",
+        f"a={tmp_path}/a.npy",
+        code=2,
+        says="input 'a' is given twice",
+    )
 
 
 def test_scalar_input(flashmem, tmp_path):
-    model = support.save_model(tmp_path / "m.onnx", [helper.make_node("Mul", ["x", "s"], ["y"])],
-                               [support.tensor("x", TensorProto.FLOAT, [3]), support.tensor("s", TensorProto.FLOAT, [])],
-                               [support.tensor("y", TensorProto.FLOAT, [3])], {})
+    model = support.save_model(
+        tmp_path / "m.onnx",
+        [helper.make_node("Mul", ["x", "s"], ["y"])],
+        [support.tensor("x", TensorProto.FLOAT, [3]), support.tensor("s", TensorProto.FLOAT, [])],
+        [support.tensor("y", TensorProto.FLOAT, [3])],
+        {},
+    )
     feeds = {"x": np.array([1, 2, 3], np.float32), "s": np.float32(2.5)}
     for name, array in feeds.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -105,6 +152,7 @@ def test_scalar_input(flashmem, tmp_path):
 
 
 # --- shapes ---------------------------------------------------------------------------------------------------------
+
 
 def test_shape__unfixed_is_an_error_that_lists_them(flashmem, dynamic_model):
     flashmem.fails("run", dynamic_model, "--random-inputs", 1, says=["x", "batch", "--shape"])
@@ -125,7 +173,15 @@ def test_shape__taken_from_the_given_array(flashmem, dynamic_model, tmp_path):
 
 
 def test_shape__that_the_model_contradicts(flashmem, small_model):
-    flashmem.fails("run", small_model, "--shape", "x=5x255", "--random-inputs", 1, says="input 'x' has dimension 4 at axis 0, the given shape has 5")
+    flashmem.fails(
+        "run",
+        small_model,
+        "--shape",
+        "x=5x255",
+        "--random-inputs",
+        1,
+        says="input 'x' has dimension 4 at axis 0, the given shape has 5",
+    )
 
 
 def test_shape__of_no_input(flashmem, small_model):
@@ -134,8 +190,15 @@ def test_shape__of_no_input(flashmem, small_model):
 
 def test_shape__of_a_pack(flashmem, small_pack):
     for option in (["--shape", "x=4x256"], ["--weights", "fp16"], ["--layout", "cpu"]):
-        flashmem.fails("run", small_pack, *option, "--random-inputs", 1, code=2,
-                       says="--shape, --weights and --layout apply to a model")
+        flashmem.fails(
+            "run",
+            small_pack,
+            *option,
+            "--random-inputs",
+            1,
+            code=2,
+            says="--shape, --weights and --layout apply to a model",
+        )
 
 
 def test_weights_in_the_environment__do_not_stop_a_pack(flashmem, small_pack):
@@ -144,8 +207,11 @@ def test_weights_in_the_environment__do_not_stop_a_pack(flashmem, small_pack):
 
 # --- random inputs --------------------------------------------------------------------------------------------------
 
+
 def test_random_inputs__reproducible(flashmem, small_pack, tmp_path):
-    got = [outputs(flashmem, small_pack, tmp_path / str(i), "--random-inputs", seed) for i, seed in enumerate([5, 5, 6])]
+    got = [
+        outputs(flashmem, small_pack, tmp_path / str(i), "--random-inputs", seed) for i, seed in enumerate([5, 5, 6])
+    ]
     used = [load_folder(tmp_path / str(i) / "inputs")["x"] for i in range(3)]
     assert np.array_equal(used[0], used[1]) and np.array_equal(got[0]["y"], got[1]["y"])
     assert not np.array_equal(used[0], used[2])
@@ -168,11 +234,21 @@ def test_random_inputs__indices_lie_in_the_table(flashmem, rows_model, tmp_path)
 def test_random_inputs__below_the_smallest_axis(flashmem, tmp_path):
     """One input that indexes tables of 100 and of 7 rows."""
     rng = np.random.default_rng(0)
-    weights = {"large": rng.standard_normal((100, 32)).astype(np.float32), "small": rng.standard_normal((7, 32)).astype(np.float32)}
-    model = support.save_model(tmp_path / "m.onnx",
-                               [helper.make_node("Gather", ["large", "ids"], ["p"]), helper.make_node("Gather", ["small", "ids"], ["q"]),
-                                helper.make_node("Add", ["p", "q"], ["y"])],
-                               [support.tensor("ids", TensorProto.INT64, [200])], [support.tensor("y", TensorProto.FLOAT, [200, 32])], weights)
+    weights = {
+        "large": rng.standard_normal((100, 32)).astype(np.float32),
+        "small": rng.standard_normal((7, 32)).astype(np.float32),
+    }
+    model = support.save_model(
+        tmp_path / "m.onnx",
+        [
+            helper.make_node("Gather", ["large", "ids"], ["p"]),
+            helper.make_node("Gather", ["small", "ids"], ["q"]),
+            helper.make_node("Add", ["p", "q"], ["y"]),
+        ],
+        [support.tensor("ids", TensorProto.INT64, [200])],
+        [support.tensor("y", TensorProto.FLOAT, [200, 32])],
+        weights,
+    )
     got = outputs(flashmem, model, tmp_path / "out", "--random-inputs", 1)
     ids = load_folder(tmp_path / "out" / "inputs")["ids"]
     assert set(ids.tolist()) == set(range(7))
@@ -195,12 +271,18 @@ def test_random_inputs__masks_are_one(flashmem, tmp_path):
 
 # --- outputs --------------------------------------------------------------------------------------------------------
 
+
 def test_outputs__names_sanitised_and_numbered(flashmem, tmp_path):
     names = ["a/b", "a:b", "a_b", "a_b_2", "../up", "Ünï", "x.y-z", " "]
     nodes = [helper.make_node("Mul", ["x", f"c{i}"], [n]) for i, n in enumerate(names)]
     weights = {f"c{i}": np.float32(i + 1).reshape(()) for i in range(len(names))}
-    model = support.save_model(tmp_path / "m.onnx", nodes, [support.tensor("x", TensorProto.FLOAT, [2])],
-                               [support.tensor(n, TensorProto.FLOAT, [2]) for n in names], weights)
+    model = support.save_model(
+        tmp_path / "m.onnx",
+        nodes,
+        [support.tensor("x", TensorProto.FLOAT, [2])],
+        [support.tensor(n, TensorProto.FLOAT, [2]) for n in names],
+        weights,
+    )
     np.save(tmp_path / "x.npy", np.array([1, 10], np.float32))
     got = outputs(flashmem, model, tmp_path / "deep" / "er" / "out", "--input", tmp_path / "x.npy")
     files = {n: int(a[0]) for n, a in got.items()}
@@ -211,12 +293,21 @@ def test_outputs__names_sanitised_and_numbered(flashmem, tmp_path):
 
 def test_outputs__of_many_types(flashmem, tmp_path):
     """Integer and boolean outputs keep their types."""
-    model = support.save_model(tmp_path / "m.onnx",
-                               [helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64), helper.make_node("Cast", ["x"], ["j"], to=TensorProto.INT32),
-                                helper.make_node("Greater", ["x", "zero"], ["b"])],
-                               [support.tensor("x", TensorProto.FLOAT, [2, 3])],
-                               [support.tensor("i", TensorProto.INT64, [2, 3]), support.tensor("j", TensorProto.INT32, [2, 3]),
-                                support.tensor("b", TensorProto.BOOL, [2, 3])], {"zero": np.float32(0).reshape(())})
+    model = support.save_model(
+        tmp_path / "m.onnx",
+        [
+            helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+            helper.make_node("Cast", ["x"], ["j"], to=TensorProto.INT32),
+            helper.make_node("Greater", ["x", "zero"], ["b"]),
+        ],
+        [support.tensor("x", TensorProto.FLOAT, [2, 3])],
+        [
+            support.tensor("i", TensorProto.INT64, [2, 3]),
+            support.tensor("j", TensorProto.INT32, [2, 3]),
+            support.tensor("b", TensorProto.BOOL, [2, 3]),
+        ],
+        {"zero": np.float32(0).reshape(())},
+    )
     x = np.array([[1.7, -2.7, 0], [5, -1, 100]], np.float32)
     np.save(tmp_path / "x.npy", x)
     got = outputs(flashmem, model, tmp_path / "out", "--input", tmp_path / "x.npy")
@@ -227,7 +318,17 @@ def test_outputs__of_many_types(flashmem, tmp_path):
 
 def test_outputs__into_a_folder_that_is_a_file(flashmem, small_pack, tmp_path):
     (tmp_path / "out").write_text("")
-    flashmem.fails("run", small_pack, "--random-inputs", 1, "--device", "null", "--output-dir", tmp_path / "out", says=[f"{tmp_path}/out", "Not a directory"])
+    flashmem.fails(
+        "run",
+        small_pack,
+        "--random-inputs",
+        1,
+        "--device",
+        "null",
+        "--output-dir",
+        tmp_path / "out",
+        says=[f"{tmp_path}/out", "Not a directory"],
+    )
 
 
 @pytest.mark.parametrize("budget", ["off", "min", "50%"])
@@ -235,7 +336,10 @@ def test_runs__equal_outputs(flashmem, wide_pack, tmp_path, budget):
     once = outputs(flashmem, wide_pack, tmp_path / "1", "--random-inputs", 1, "--budget", budget)
     thrice = outputs(flashmem, wide_pack, tmp_path / "3", "--random-inputs", 1, "--budget", budget, "--runs", 3)
     assert np.array_equal(once["y"], thrice["y"])
-    assert "2 further runs: median" in flashmem.ok("run", wide_pack, "--random-inputs", 1, "--runs", 3, "--budget", budget).out
+    assert (
+        "2 further runs: median"
+        in flashmem.ok("run", wide_pack, "--random-inputs", 1, "--runs", 3, "--budget", budget).out
+    )
 
 
 def test_serial__same_outputs(flashmem, wide_pack, wide_model, tmp_path):
@@ -250,30 +354,50 @@ def test_quiet__prints_nothing(flashmem, small_pack):
 
 # --- budgets --------------------------------------------------------------------------------------------------------
 
+
 def figures(flashmem, path, tmp_path, *arguments):
     return flashmem.report("run", path, "--random-inputs", 1, *arguments, folder=tmp_path)
 
 
-@pytest.mark.parametrize("budget, least, most", [
-    ("off", None, None), ("auto", 0, 2**40), ("25%", 0.24, 0.26), ("80%", 0.79, 0.81), ("13M", 13e6, 13e6), ("13MB", 13e6, 13e6),
-    ("12MiB", 12 * 2**20, 12 * 2**20), ("0.02G", 20e6, 20e6), ("min", 0, 2**40), ("-1G", 1, 2**50), ("12600000", 12600000, 12600000),
-])
+@pytest.mark.parametrize(
+    "budget, least, most",
+    [
+        ("off", None, None),
+        ("auto", 0, 2**40),
+        ("25%", 0.24, 0.26),
+        ("80%", 0.79, 0.81),
+        ("13M", 13e6, 13e6),
+        ("13MB", 13e6, 13e6),
+        ("12MiB", 12 * 2**20, 12 * 2**20),
+        ("0.02G", 20e6, 20e6),
+        ("min", 0, 2**40),
+        ("-1G", 1, 2**50),
+        ("12600000", 12600000, 12600000),
+    ],
+)
 def test_budget__is_kept(flashmem, wide_pack, wide_model, tmp_path, budget, least, most):
-    got = outputs(flashmem, wide_pack, tmp_path / "out", "--random-inputs", 1, "--budget", budget, "--json", tmp_path / "r.json")
+    got = outputs(
+        flashmem, wide_pack, tmp_path / "out", "--random-inputs", 1, "--budget", budget, "--json", tmp_path / "r.json"
+    )
     memory = json.loads((tmp_path / "r.json").read_text())["memory"]
     assert_close(got, reference(wide_model, load_folder(tmp_path / "out" / "inputs")))
     if budget == "off":
         assert memory["budget_bytes"] == memory["planned_peak_bytes"] > 25e6
     else:
         scale = json.loads((tmp_path / "r.json").read_text())["weights_bytes"] if budget.endswith("%") else 1
-        assert max(least * scale, memory["minimum_budget_bytes"] if budget.endswith("%") else 0) <= memory["budget_bytes"] <= max(
-            most * scale, memory["minimum_budget_bytes"])
+        assert (
+            max(least * scale, memory["minimum_budget_bytes"] if budget.endswith("%") else 0)
+            <= memory["budget_bytes"]
+            <= max(most * scale, memory["minimum_budget_bytes"])
+        )
         assert memory["planned_peak_bytes"] <= memory["budget_bytes"]
     assert memory["minimum_bound_bytes"] <= memory["minimum_budget_bytes"]
 
 
 def test_budget__percentage_below_the_minimum_is_raised(flashmem, wide_pack, tmp_path):
-    done = flashmem.ok("run", wide_pack, "--random-inputs", 1, "--budget", "0.1%", "--log", "info", "--json", tmp_path / "r.json")
+    done = flashmem.ok(
+        "run", wide_pack, "--random-inputs", 1, "--budget", "0.1%", "--log", "info", "--json", tmp_path / "r.json"
+    )
     memory = json.loads((tmp_path / "r.json").read_text())["memory"]
     assert memory["budget_bytes"] == memory["minimum_budget_bytes"]
     assert "raised" in done.err and "minimum" in done.err
@@ -281,8 +405,28 @@ def test_budget__percentage_below_the_minimum_is_raised(flashmem, wide_pack, tmp
 
 def test_budget__below_the_minimum_states_it(flashmem, wide_pack, wide_model, tmp_path):
     minimum = int(flashmem.ok("plan", wide_pack, "--minimum").out)
-    flashmem.fails("run", wide_pack, "--random-inputs", 1, "--budget", minimum - 1, says=f"a budget of {minimum - 1} bytes, this model needs at least {minimum} (1.1 MB): give that or more")
-    got = outputs(flashmem, wide_pack, tmp_path / "out", "--random-inputs", 1, "--budget", minimum, "--runs", 2, "--json", tmp_path / "r.json")
+    flashmem.fails(
+        "run",
+        wide_pack,
+        "--random-inputs",
+        1,
+        "--budget",
+        minimum - 1,
+        says=f"a budget of {minimum - 1} bytes, this model needs at least {minimum} (1.1 MB): give that or more",
+    )
+    got = outputs(
+        flashmem,
+        wide_pack,
+        tmp_path / "out",
+        "--random-inputs",
+        1,
+        "--budget",
+        minimum,
+        "--runs",
+        2,
+        "--json",
+        tmp_path / "r.json",
+    )
     assert json.loads((tmp_path / "r.json").read_text())["memory"]["planned_peak_bytes"] <= minimum
     assert_close(got, reference(wide_model, load_folder(tmp_path / "out" / "inputs")))
 
@@ -314,16 +458,35 @@ def test_host_budget__cannot_take_effect(flashmem, small_pack):
 
 # --- memory paths ---------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("path", ["texture-embedded", "dma"])
 def test_memory_path__not_built_yet(flashmem, small_model, small_pack, path):
     for given in (small_model, small_pack):
-        flashmem.fails("run", given, "--random-inputs", 1, "--memory-path", path,
-                       says=f"memory path '{path}' is not built in this version; 'in-place' and 'texture-copy' are")
+        flashmem.fails(
+            "run",
+            given,
+            "--random-inputs",
+            1,
+            "--memory-path",
+            path,
+            says=f"memory path '{path}' is not built in this version; 'in-place' and 'texture-copy' are",
+        )
 
 
 def test_memory_path__texture_copy(flashmem, wide_model, tmp_path):
-    got = outputs(flashmem, wide_model, tmp_path / "out", "--random-inputs", 1, "--memory-path", "texture-copy", "--budget", "60%",
-                  "--json", tmp_path / "r.json")
+    got = outputs(
+        flashmem,
+        wide_model,
+        tmp_path / "out",
+        "--random-inputs",
+        1,
+        "--memory-path",
+        "texture-copy",
+        "--budget",
+        "60%",
+        "--json",
+        tmp_path / "r.json",
+    )
     assert json.loads((tmp_path / "r.json").read_text())["memory_path"] == "texture-copy"
     assert_close(got, reference(wide_model, load_folder(tmp_path / "out" / "inputs")))
 
@@ -331,13 +494,39 @@ def test_memory_path__texture_copy(flashmem, wide_model, tmp_path):
 def test_layout__wrong_one_names_the_command(flashmem, small_model, tmp_path):
     pack = tmp_path / "t.flm"
     flashmem.ok("compile", small_model, "-o", pack, "--layout", "texture")
-    flashmem.fails("run", pack, "--random-inputs", 1, says=[f"{pack}: its weights are laid out for 'texture'", "--layout cpu",
-                                                             "flashmem compile MODEL.onnx -o PACK.flm", "--memory-path texture-copy"])
-    flashmem.fails("run", pack, "--random-inputs", 1, "--memory-path", "in-place", says=["'texture' layout", "'in-place'", "--layout cpu"])
+    flashmem.fails(
+        "run",
+        pack,
+        "--random-inputs",
+        1,
+        says=[
+            f"{pack}: its weights are laid out for 'texture'",
+            "--layout cpu",
+            "flashmem compile MODEL.onnx -o PACK.flm",
+            "--memory-path texture-copy",
+        ],
+    )
+    flashmem.fails(
+        "run",
+        pack,
+        "--random-inputs",
+        1,
+        "--memory-path",
+        "in-place",
+        says=["'texture' layout", "'in-place'", "--layout cpu"],
+    )
 
 
 def test_layout__texture_path_on_a_cpu_pack(flashmem, small_pack):
-    flashmem.fails("run", small_pack, "--random-inputs", 1, "--memory-path", "texture-copy", says=["'cpu' layout", "'texture-copy'", "--layout texture"])
+    flashmem.fails(
+        "run",
+        small_pack,
+        "--random-inputs",
+        1,
+        "--memory-path",
+        "texture-copy",
+        says=["'cpu' layout", "'texture-copy'", "--layout texture"],
+    )
 
 
 def test_layout__gpu_is_not_built_yet(flashmem, small_model, tmp_path):
@@ -347,11 +536,18 @@ def test_layout__gpu_is_not_built_yet(flashmem, small_model, tmp_path):
 
 # --- figures and traces ---------------------------------------------------------------------------------------------
 
+
 def test_json__fields(flashmem, wide_pack, tmp_path):
     report = figures(flashmem, wide_pack, tmp_path, "--budget", "50%", "--runs", 3)
     assert {"startup", "compile", "integrated", "warm_median"} <= report["latency_ms"].keys()
-    assert {"budget_bytes", "planned_peak_bytes", "minimum_budget_bytes", "minimum_bound_bytes", "process_peak_bytes",
-            "average_bytes"} <= report["memory"].keys()
+    assert {
+        "budget_bytes",
+        "planned_peak_bytes",
+        "minimum_budget_bytes",
+        "minimum_bound_bytes",
+        "process_peak_bytes",
+        "average_bytes",
+    } <= report["memory"].keys()
     assert {"bytes_read", "bandwidth_bytes_per_s", "direct"} <= report["io"].keys()
     assert "total" in report["stall_ms"] and {"program", "pack"} <= report["cache"].keys()
     assert report["steps"] >= 6 and report["weights_bytes"] >= 6 * 1024 * 1024 * 4
@@ -410,9 +606,20 @@ def test_figures__to_a_folder_that_is_not_there(flashmem, small_pack, tmp_path, 
 
 # --- devices --------------------------------------------------------------------------------------------------------
 
+
 def test_device__null_runs_without_opencl(flashmem, wide_pack, tmp_path):
-    report = flashmem.report("run", wide_pack, "--random-inputs", 1, "--device", "null", "--budget", "50%", folder=tmp_path,
-                             env={"OCL_ICD_VENDORS": "/nonexistent", "OCL_ICD_FILENAMES": None})
+    report = flashmem.report(
+        "run",
+        wide_pack,
+        "--random-inputs",
+        1,
+        "--device",
+        "null",
+        "--budget",
+        "50%",
+        folder=tmp_path,
+        env={"OCL_ICD_VENDORS": "/nonexistent", "OCL_ICD_FILENAMES": None},
+    )
     assert report["device"] == "null" or "null" in report["device"].lower()
     assert report["io"]["bytes_read"] >= report["weights_bytes"]
 
@@ -421,20 +628,36 @@ def test_device__by_number_and_name(flashmem, small_pack, tmp_path):
     listed = flashmem.ok("devices").out.splitlines()[0]
     number, name = listed.split(None, 1)
     for given in (number, name, name[:6]):
-        assert flashmem.report("run", small_pack, "--random-inputs", 1, "--device", given, folder=tmp_path)["device"] == name.strip()
+        assert (
+            flashmem.report("run", small_pack, "--random-inputs", 1, "--device", given, folder=tmp_path)["device"]
+            == name.strip()
+        )
 
 
 @pytest.mark.parametrize("device", ["99", "Abacus 3000"])
 def test_device__missing(flashmem, small_pack, device):
-    flashmem.fails("run", small_pack, "--random-inputs", 1, "--device", device, says=[f"no OpenCL device '{device}'; there are: 0 '"])
+    flashmem.fails(
+        "run",
+        small_pack,
+        "--random-inputs",
+        1,
+        "--device",
+        device,
+        says=[f"no OpenCL device '{device}'; there are: 0 '"],
+    )
 
 
-@pytest.mark.parametrize("arguments", [["devices"], ["probe"], ["run", "PACK", "--random-inputs", "1"], ["plan", "MODEL"]])
+@pytest.mark.parametrize(
+    "arguments", [["devices"], ["probe"], ["run", "PACK", "--random-inputs", "1"], ["plan", "MODEL"]]
+)
 def test_no_opencl_at_all(flashmem, small_pack, small_model, tmp_path, arguments):
     """Without a loader entry there is no platform: said so, with what to install.  (`plan` of a pack needs no device.)"""
     arguments = [{"PACK": small_pack, "MODEL": small_model}.get(a, a) for a in arguments]
-    flashmem.fails(*arguments, env={"OCL_ICD_VENDORS": "/nonexistent", "OCL_ICD_FILENAMES": None, "FLASHMEM_CACHE_DIR": tmp_path},
-                   says=["OpenCL"])
+    flashmem.fails(
+        *arguments,
+        env={"OCL_ICD_VENDORS": "/nonexistent", "OCL_ICD_FILENAMES": None, "FLASHMEM_CACHE_DIR": tmp_path},
+        says=["OpenCL"],
+    )
 
 
 def test_threads(flashmem, wide_pack, tmp_path):

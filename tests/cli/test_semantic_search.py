@@ -1,4 +1,5 @@
 """The demo program: the published similarities through a quarter of the weights, and what it does with bad arguments."""
+
 import importlib.util
 import re
 import subprocess
@@ -25,11 +26,28 @@ def pack(tmp_path_factory):
 
 
 def search(flashmem, *arguments, timeout=120):
-    return subprocess.run([PROGRAM, *map(str, arguments)], env=flashmem.env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [PROGRAM, *map(str, arguments)],
+        env=flashmem.env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def test_search__published_similarities_at_a_quarter(flashmem, vocabulary, pack):
-    done = search(flashmem, support.zoo("minilm-l6-dynamic"), vocabulary, EXAMPLE / "sentences.txt", "--budget", 25, "--pack", pack, "--check")
+    done = search(
+        flashmem,
+        support.zoo("minilm-l6-dynamic"),
+        vocabulary,
+        EXAMPLE / "sentences.txt",
+        "--budget",
+        25,
+        "--pack",
+        pack,
+        "--check",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"^\s+(-?[\d.]+)\s+published\s+(-?[\d.]+)\s+ok", done.stdout, re.M)
     assert [float(p) for _, p in rows] == [0.755337, 0.511639, -0.104958]
@@ -39,8 +57,18 @@ def test_search__published_similarities_at_a_quarter(flashmem, vocabulary, pack)
 
 
 def test_search__answers(flashmem, vocabulary, pack):
-    done = search(flashmem, support.zoo("minilm-l6-dynamic"), vocabulary, EXAMPLE / "sentences.txt", "--budget", 25, "--pack", pack,
-                  "Which animal is the fastest?", "How do I put money aside?")
+    done = search(
+        flashmem,
+        support.zoo("minilm-l6-dynamic"),
+        vocabulary,
+        EXAMPLE / "sentences.txt",
+        "--budget",
+        25,
+        "--pack",
+        pack,
+        "Which animal is the fastest?",
+        "How do I put money aside?",
+    )
     assert done.returncode == 0, done.stderr
     sentences = (EXAMPLE / "sentences.txt").read_text().splitlines()
     first, second = done.stdout.split("Query: ")[1:]
@@ -52,29 +80,64 @@ def test_search__answers(flashmem, vocabulary, pack):
 
 def test_search__budgets_agree(flashmem, vocabulary, pack):
     """The same answers, to the bit, whatever the budget."""
-    out = [search(flashmem, support.zoo("minilm-l6-dynamic"), vocabulary, EXAMPLE / "sentences.txt", "--budget", b, "--pack", pack, "fast animals").stdout.split("Query: ")[1]
-           for b in (1, 25, 100)]
+    out = [
+        search(
+            flashmem,
+            support.zoo("minilm-l6-dynamic"),
+            vocabulary,
+            EXAMPLE / "sentences.txt",
+            "--budget",
+            b,
+            "--pack",
+            pack,
+            "fast animals",
+        ).stdout.split("Query: ")[1]
+        for b in (1, 25, 100)
+    ]
     assert out[0] == out[1] == out[2]
 
 
-@pytest.mark.parametrize("arguments, code, says", [
-    ([], 2, "usage: semantic_search"), (["{model}", "{vocabulary}"], 2, "usage: semantic_search"),
-    (["{model}", "{vocabulary}", "{sentences}", "--budget", "-3"], 2, "usage: semantic_search"),
-    (["{model}", "{vocabulary}", "{sentences}", "--budget", "much"], 2, "usage: semantic_search"),
-    (["/none.onnx", "{vocabulary}", "{sentences}"], 1, "/none.onnx"), (["{model}", "/none.txt", "{sentences}"], 1, "/none.txt: No such file"),
-    (["{model}", "{vocabulary}", "/none.txt"], 1, "/none.txt"), (["{model}", "{sentences}", "{sentences}"], 1, "not a BERT vocabulary"),
-])
+@pytest.mark.parametrize(
+    "arguments, code, says",
+    [
+        ([], 2, "usage: semantic_search"),
+        (["{model}", "{vocabulary}"], 2, "usage: semantic_search"),
+        (["{model}", "{vocabulary}", "{sentences}", "--budget", "-3"], 2, "usage: semantic_search"),
+        (["{model}", "{vocabulary}", "{sentences}", "--budget", "much"], 2, "usage: semantic_search"),
+        (["/none.onnx", "{vocabulary}", "{sentences}"], 1, "/none.onnx"),
+        (["{model}", "/none.txt", "{sentences}"], 1, "/none.txt: No such file"),
+        (["{model}", "{vocabulary}", "/none.txt"], 1, "/none.txt"),
+        (["{model}", "{sentences}", "{sentences}"], 1, "not a BERT vocabulary"),
+    ],
+)
 def test_search__bad_arguments(flashmem, vocabulary, pack, arguments, code, says):
-    values = {"model": support.zoo("minilm-l6-dynamic"), "vocabulary": vocabulary, "sentences": EXAMPLE / "sentences.txt"}
+    values = {
+        "model": support.zoo("minilm-l6-dynamic"),
+        "vocabulary": vocabulary,
+        "sentences": EXAMPLE / "sentences.txt",
+    }
     done = search(flashmem, *[a.format(**values) for a in arguments], *(["--pack", pack] if arguments else []))
     assert done.returncode == code and says in done.stderr, done
 
 
 def test_search__texts_of_every_kind(flashmem, vocabulary, pack, tmp_path):
     """Empty lines, very long words, broken UTF-8, accents, CJK, line ends of Windows: no crash, and equal texts are equal."""
-    lines = [b"caf\xc3\xa9 au lait", b"cafe au lait", b"", b"x" * 5000, b"\xff\xfe broken \xc3", "\u4f60\u597d\uff0c\u4e16\u754c".encode(), b"word " * 400, b"A MAN\r", b"\x01\x02", b"[CLS] [SEP]"]
+    lines = [
+        b"caf\xc3\xa9 au lait",
+        b"cafe au lait",
+        b"",
+        b"x" * 5000,
+        b"\xff\xfe broken \xc3",
+        "\u4f60\u597d\uff0c\u4e16\u754c".encode(),
+        b"word " * 400,
+        b"A MAN\r",
+        b"\x01\x02",
+        b"[CLS] [SEP]",
+    ]
     (tmp_path / "s.txt").write_bytes(b"\n".join(lines))
-    done = search(flashmem, support.zoo("minilm-l6-dynamic"), vocabulary, tmp_path / "s.txt", "--pack", pack, "Caf\u00e9 AU lait")
+    done = search(
+        flashmem, support.zoo("minilm-l6-dynamic"), vocabulary, tmp_path / "s.txt", "--pack", pack, "Caf\u00e9 AU lait"
+    )
     assert done.returncode == 0, done.stderr
     scores = [float(s) for s in re.findall(r"^\s+(-?[\d.]+)\s{2}", done.stdout.split("Query: ")[1], re.M)]
     assert scores[:2] == [1.0, 1.0] and scores[2] < 1
@@ -84,7 +147,15 @@ def test_search__vocabulary_with_old_line_ends(flashmem, vocabulary, pack, tmp_p
     """Lines that end in a lone carriage return."""
     words = open(vocabulary, encoding="utf-8").read().split("\n")
     (tmp_path / "v.txt").write_text("\r".join(words), encoding="utf-8", newline="")
-    done = search(flashmem, support.zoo("minilm-l6-dynamic"), tmp_path / "v.txt", EXAMPLE / "sentences.txt", "--pack", pack, "--check")
+    done = search(
+        flashmem,
+        support.zoo("minilm-l6-dynamic"),
+        tmp_path / "v.txt",
+        EXAMPLE / "sentences.txt",
+        "--pack",
+        pack,
+        "--check",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -99,7 +170,9 @@ def test_search__embeddings_against_onnx_runtime(flashmem, vocabulary, pack, tmp
         tokens = np.array([[ids["[CLS]"], *(ids[w] for w in text.split()), ids["[SEP]"]]])
         model = support.zoo("minilm-l6-dynamic")
         names = [i.name for i in support.onnx.load(model, load_external_data=False).graph.input]
-        feeds = {n: np.ones_like(tokens) if "mask" in n else np.zeros_like(tokens) if "type" in n else tokens for n in names}
+        feeds = {
+            n: np.ones_like(tokens) if "mask" in n else np.zeros_like(tokens) if "type" in n else tokens for n in names
+        }
         hidden = next(iter(support.reference(model, feeds).values()))[0].mean(axis=0)
         rows.append(hidden / np.linalg.norm(hidden))
     scores = [float(s) for s in re.findall(r"^\s+(-?[\d.]+)\s{2}", done.stdout.split("Query: ")[1], re.M)]
