@@ -373,9 +373,11 @@ static flashmem_status eval_broadcast(const fm_recipe *r, const int64_t *start, 
     }
     FM_TRY(fm_recipe_eval(r->inputs[0], in_start, have, t, err));
     for (uint32_t a = rank; a-- > 0;) {
-        if (have[a] == count[a]) continue;
-        for (int64_t i = 1; i < count[a]; i++)
-            copy_box(t->to + i * t->strides[a] * each, t->strides, t->to, t->strides, have, rank, each);
+        for (int64_t made = have[a], part; made < count[a]; made += part) { /* twice as much each time */
+            part = count[a] - made < made ? count[a] - made : made;
+            have[a] = part;
+            copy_box(t->to + made * t->strides[a] * each, t->strides, t->to, t->strides, have, rank, each);
+        }
         have[a] = count[a];
     }
     return FLASHMEM_OK;
