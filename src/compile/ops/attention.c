@@ -104,6 +104,8 @@ static flashmem_status infer_attention(fm_graph *g, fm_node *node, flashmem_erro
     for (uint32_t i = 0; i < 3; i++) FM_TRY(fm_infer_type(node, i, FM_TYPES_FLOAT, err));
     if (fm_node_input(node, 4) || fm_node_input(node, 5))
         return fm_node_unsupported(err, node, "past_key and past_value are not handled");
+    if (fm_node_input(node, 6))
+        return fm_node_unsupported(err, node, "nonpad_kv_seqlen (tensor '%s') is not handled", node->inputs[6]->name);
     if (fm_node_float(node, "softcap", 0) != 0)
         return fm_node_unsupported(err, node, "softcap is not handled");
     FM_TRY(attention_shapes(node, &q, &k, &v, err));

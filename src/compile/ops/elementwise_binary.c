@@ -109,7 +109,7 @@ static const binary_row rows[] = {
     BITS("BitwiseXor", "^", bit_xor),
     { "PRelu", FM_TYPES_FLOAT | FM_TYPES_INT, false, true, false, "(fm_relu($0)-fm_relu(-$0)*$1)", "($0<0?$0*$1:$0)",
       NULL, d_prelu, i_prelu, NULL },
-    { "Mod", NUMBER, false, true, false, "($0-floor($0/$1)*$1)",
+    { "Mod", NUMBER, false, false, false, "(fmod($0,$1)+(fmod($0,$1)!=0.0f&&(fmod($0,$1)<0.0f)!=($1<0.0f)?$1:0.0f))",
       "(($1==0||$1==-1)?0:$0%$1+(($0%$1!=0&&($0%$1<0)!=($1<0))?$1:0))", "($1==0?0:$0%$1)", d_mod, i_mod, u_mod },
 };
 static const binary_row fmod_row = {

@@ -19,7 +19,8 @@ const fm_op *fm_op_find(const char *op_type, const char *domain) {
     return NULL;
 }
 
-/* One name has one kind in every operator known here. */
+/* Every attribute of the operators known here: one name has one kind, whichever operator it stands at. */
+enum { ANY_KIND = 0 };
 static const struct {
     const char  *name;
     fm_attr_kind kind;
@@ -89,6 +90,16 @@ static const struct {
     { "transA", FM_ATTR_INT },
     { "transB", FM_ATTR_INT },
     { "upper", FM_ATTR_INT },
+    { "momentum", FM_ATTR_FLOAT },
+    { "qk_matmul_output_mode", FM_ATTR_INT },
+    { "round_mode", FM_ATTR_STRING },
+    { "saturate", FM_ATTR_INT },
+    { "seed", FM_ATTR_INT },
+    { "softmax_precision", FM_ATTR_INT },
+    { "spatial", FM_ATTR_INT },
+    { "stash_type", FM_ATTR_INT },
+    { "training_mode", FM_ATTR_INT },
+    { "value", ANY_KIND },
     { "value_float", FM_ATTR_FLOAT },
     { "value_floats", FM_ATTR_FLOATS },
     { "value_int", FM_ATTR_INT },
@@ -98,15 +109,22 @@ static const struct {
 static const char *const kind_names[] = { "nothing", "float",  "int",  "string", "tensor",
                                           "graph",   "floats", "ints", "strings" };
 
+/* An attribute that no operator here has means something newer than this version: ignoring it would be a wrong result. */
 static flashmem_status check_attributes(const fm_node *node, flashmem_error *err) {
-    for (uint32_t i = 0; i < node->attr_count; i++)
-        for (size_t k = 0; k < sizeof attribute_kinds / sizeof *attribute_kinds; k++) {
-            const fm_attr *a = &node->attrs[i];
-            if (strcmp(a->name, attribute_kinds[k].name) != 0 || a->kind == attribute_kinds[k].kind) continue;
+    enum { KINDS = sizeof attribute_kinds / sizeof *attribute_kinds };
+    for (uint32_t i = 0; i < node->attr_count; i++) {
+        const fm_attr *a = &node->attrs[i];
+        size_t         k = 0;
+        while (k < KINDS && strcmp(a->name, attribute_kinds[k].name) != 0) k++;
+        if (k == KINDS) {
+            if (node->op->domain[0] != '\0') continue;
+            return fm_node_unsupported(err, node, "attribute '%s' is not known", a->name);
+        }
+        if (attribute_kinds[k].kind != ANY_KIND && a->kind != attribute_kinds[k].kind)
             return fm_node_fail(err, node, "attribute '%s' is of kind %s, expected %s", a->name,
                                 (unsigned)a->kind < 9 ? kind_names[a->kind] : "unknown",
                                 kind_names[attribute_kinds[k].kind]);
-        }
+    }
     return FLASHMEM_OK;
 }
 

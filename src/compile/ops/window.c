@@ -16,7 +16,7 @@ static flashmem_status read_list(const fm_node *node, const char *name, uint32_t
         return fm_node_fail(err, node, "attribute '%s' has %u values, expected %u", name, count, expected);
     for (uint32_t i = 0; i < expected; i++) {
         to[i] = list ? list[i] : otherwise;
-        if (to[i] < least || to[i] > LARGEST)
+        if (list && (to[i] < least || to[i] > LARGEST))
             return fm_node_fail(err, node, "attribute '%s' holds %" PRId64, name, to[i]);
     }
     return FLASHMEM_OK;
