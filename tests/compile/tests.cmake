@@ -11,3 +11,5 @@ foreach(name test_graph test_onnx_tensors test_onnx_graph test_onnx_hostile test
     fm_add_test(NAME ${name} SOURCES tests/compile/${name}.c tests/compile/onnx_writer.c LIBS flashmem_compile
         LABELS compile)
 endforeach()
+fm_add_test(NAME test_compile_no_memory SOURCES tests/compile/test_compile_no_memory.c tests/compile/onnx_writer.c
+    LIBS flashmem_compile LABELS compile LINK_OPTIONS -Wl,--wrap=malloc -Wl,--wrap=calloc)
