@@ -48,7 +48,7 @@ static void emit_args(fm_emit *e, const fm_attention_desc *d) {
 
 static void emit_work(fm_emit *e, const fm_attention_desc *d) {
     const int64_t *q = d->q.shape.dims, *k = d->k.shape.dims;
-    double         seen = d->causal && k[2] == q[2] ? 0.5 : 1, scores = seen * (double)(q[0] * q[1] * q[2]) * (double)k[2];
+    double seen = d->causal && k[2] == q[2] ? 0.5 : 1, scores = seen * (double)(q[0] * q[1] * q[2]) * (double)k[2];
     fm_builder_work(e->builder, scores * (2.0 * (double)(q[3] + d->v.shape.dims[3]) + 12.0),
                     fm_view_bytes(&d->q) + fm_view_bytes(&d->k) + fm_view_bytes(&d->v) + fm_view_bytes(&d->mask) +
                         fm_view_bytes(&d->out));
@@ -102,8 +102,8 @@ static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *er
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_attention_cpu = { "attention_cpu", FM_FAMILY_ATTENTION, false, FM_ANY_LAYOUT, FM_DEVICE_CPU, takes_cpu,
-                                      emit_cpu };
+const fm_row fm_row_attention_cpu = { "attention_cpu", FM_FAMILY_ATTENTION, false,   FM_ANY_LAYOUT,
+                                      FM_DEVICE_CPU,   takes_cpu,           emit_cpu };
 
 flashmem_status fm_emit_attention(fm_emit *e, const fm_attention_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_ATTENTION, d->name, err };

@@ -1,11 +1,11 @@
 /* softmax(scale * q k^T + mask) v:  q [B, H, S, D], k [B, Hk, T, D], v [B, Hk, T, Dv], out [B, H, S, Dv].
  *
- * mask [B, H, S, T] by strides; mask_kind: 0 none, 1 added floats, 2 bools of which 0 excludes.  Position t is seen by s
- * iff s + low < t <= s + high.  A row of which everything is excluded gives zeros.  group = H / Hk. */
+ * mask [B, H, S, T] by strides; mask_kind: 0 none, 1 added floats, 2 bools of which 0 excludes.  Position t is seen by
+ * s iff s + low < t <= s + high.  A row of which everything is excluded gives zeros.  group = H / Hk. */
 #include "math.clh"
 #include "views.clh"
 
-#define ATTENTION_PARAMETERS                                                                                         \
+#define ATTENTION_PARAMETERS                                                                                          \
     __global const float *q, FM_VIEW4(q), __global const float *k, FM_VIEW4(k), __global const float *v, FM_VIEW4(v), \
         __global const float *added, __global const uchar *kept, FM_VIEW4(m), __global float *out, FM_VIEW4(o),       \
         int heads, int group, int S, int T, int D, int Dv, float scale, int mask_kind, int low, int high

@@ -45,14 +45,16 @@ static bool expression_is_valid(const char *text) {
 static flashmem_status check(const fm_subject *s, const fm_elementwise_desc *d) {
     if (d->input_count > FM_ELEMENTWISE_INPUTS || d->constant_count > 8)
         return fm_refuse(s, "%u inputs and %u constants, at most 8", d->input_count, d->constant_count);
-    if (!expression_is_valid(d->expression)) return fm_refuse(s, "no expression, or one with blanks or beyond 1024 bytes");
+    if (!expression_is_valid(d->expression))
+        return fm_refuse(s, "no expression, or one with blanks or beyond 1024 bytes");
     FM_TRY(fm_check_operand(s, "out", &d->out, FM_DTYPES_ANY, FM_RANK_ANY));
     if (!fm_kernel_type(d->out.dtype)) return fm_refuse(s, "out is %s", fm_dtype_name(d->out.dtype));
     for (uint32_t i = 0; i < d->input_count; i++) {
         char role[16];
         snprintf(role, sizeof role, "input %u", i);
         FM_TRY(fm_check_like(s, role, &d->inputs[i], FM_DTYPES_ANY, &d->out));
-        if (!fm_kernel_type(d->inputs[i].dtype)) return fm_refuse(s, "%s is %s", role, fm_dtype_name(d->inputs[i].dtype));
+        if (!fm_kernel_type(d->inputs[i].dtype))
+            return fm_refuse(s, "%s is %s", role, fm_dtype_name(d->inputs[i].dtype));
     }
     return FLASHMEM_OK;
 }
@@ -68,15 +70,16 @@ static bool takes_lanes(const fm_elementwise_desc *d) {
 /* Options of the program; coordinates become macros over the kernel's right-aligned q0..q7 and j. */
 static const char *options_of(const fm_emit *e, const fm_elementwise_desc *d, uint32_t rank, bool lanes) {
     char   text[LONGEST_EXPRESSION + 768];
-    size_t used = (size_t)snprintf(text, sizeof text, "-DEXPR=%s -DINPUTS=%u -DCONSTANTS=%u -DRANK=%u -DVECTOR=%d -DTO=%s%s",
+    size_t used = (size_t)snprintf(text, sizeof text,
+                                   "-DEXPR=%s -DINPUTS=%u -DCONSTANTS=%u -DRANK=%u -DVECTOR=%d -DTO=%s%s",
                                    d->expression, d->input_count, d->constant_count, rank, lanes,
                                    fm_kernel_type(d->out.dtype), d->out.dtype == FLASHMEM_BOOL ? " -DTRUTH_OUT" : "");
     for (uint32_t i = 0; i < d->input_count; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, " -DT%u=%s", i, fm_kernel_type(d->inputs[i].dtype));
     for (uint32_t i = 0; d->uses_coordinates && i < d->out.shape.rank; i++) {
         uint32_t axis = 8 - d->out.shape.rank + i;
-        used += (size_t)snprintf(text + used, sizeof text - used, axis == 7 ? " -Di%u=((long)(q%u+j))" : " -Di%u=((long)q%u)",
-                                 i, axis);
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 axis == 7 ? " -Di%u=((long)(q%u+j))" : " -Di%u=((long)q%u)", i, axis);
     }
     return fm_arena_strdup(e->builder->arena, text);
 }
@@ -96,7 +99,8 @@ static flashmem_status emit(fm_emit *e, const fm_elementwise_desc *d, bool lanes
     uint32_t rank = !d->uses_coordinates && views[0].shape.rank <= 4 ? 4 : 8;
     int64_t  run = fm_item_run(e, count, lanes ? 0.2 + 0.02 * flops : 1 + 0.5 * flops);
     if (run > 1) run = (run + 63) / 64 * 64;
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "elementwise.cl", options_of(e, d, rank, lanes), "elementwise", 0),
+    fm_builder_begin(b, d->name,
+                     fm_builder_kernel(b, "elementwise.cl", options_of(e, d, rank, lanes), "elementwise", 0),
                      FM_COST_ELEMENTWISE);
     for (uint32_t i = 0; i < view_count; i++) {
         bool out = i == d->input_count;
@@ -142,17 +146,22 @@ static flashmem_status emit_vector_cpu(fm_emit *e, const void *desc, flashmem_er
     return emit(e, desc, true);
 }
 
-const fm_row fm_row_elementwise_reference = { "elementwise_reference", FM_FAMILY_ELEMENTWISE, true, FM_ANY_LAYOUT, 0,
-                                              takes_typed, emit_reference };
-const fm_row fm_row_elementwise_cpu = { "elementwise_cpu", FM_FAMILY_ELEMENTWISE, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
-                                        takes_typed, emit_scalar_cpu };
-const fm_row fm_row_elementwise_cpu_lanes = { "elementwise_cpu_lanes", FM_FAMILY_ELEMENTWISE, false, FM_ANY_LAYOUT,
-                                              FM_DEVICE_CPU, takes_vector, emit_vector_cpu };
+const fm_row fm_row_elementwise_reference = {
+    "elementwise_reference", FM_FAMILY_ELEMENTWISE, true, FM_ANY_LAYOUT, 0, takes_typed, emit_reference
+};
+const fm_row fm_row_elementwise_cpu = { "elementwise_cpu", FM_FAMILY_ELEMENTWISE, false,          FM_ANY_LAYOUT,
+                                        FM_DEVICE_CPU,     takes_typed,           emit_scalar_cpu };
+const fm_row fm_row_elementwise_cpu_lanes = { "elementwise_cpu_lanes", FM_FAMILY_ELEMENTWISE, false,
+                                              FM_ANY_LAYOUT,           FM_DEVICE_CPU,         takes_vector,
+                                              emit_vector_cpu };
 
 /* A copy moves bits: its type matters by size only, so that few programs serve all types. */
 static void plain_copy(fm_elementwise_desc *d) {
-    static const flashmem_dtype moved[9] = { [1] = FLASHMEM_U8, [2] = FLASHMEM_U16, [4] = FLASHMEM_F32, [8] = FLASHMEM_U64 };
-    if (d->input_count != 1 || d->inputs[0].dtype != d->out.dtype || !d->expression || strcmp(d->expression, "a0") != 0) return;
+    static const flashmem_dtype moved[9] = {
+        [1] = FLASHMEM_U8, [2] = FLASHMEM_U16, [4] = FLASHMEM_F32, [8] = FLASHMEM_U64
+    };
+    if (d->input_count != 1 || d->inputs[0].dtype != d->out.dtype || !d->expression || strcmp(d->expression, "a0") != 0)
+        return;
     d->inputs[0].dtype = d->out.dtype = moved[fm_dtype_bytes(d->out.dtype)];
     d->vector_safe = true;
     d->uses_coordinates = false;

@@ -12,42 +12,42 @@
 #include "views.clh"
 
 #if RANK == 4
-#define VIEW(x) FM_VIEW4(x)
-#define DIMS FM_DIMS4(d)
-#define COORDS(index) FM_COORDS4(q, index, d)
-#define AT(x) FM_AT4(x, q)
-#define INNER d3
-#define STEP(x) x##_s3
+#define VIEW(x)          FM_VIEW4(x)
+#define DIMS             FM_DIMS4(d)
+#define COORDS(index)    FM_COORDS4(q, index, d)
+#define AT(x)            FM_AT4(x, q)
+#define INNER            d3
+#define STEP(x)          x##_s3
 #define INNER_COORDINATE q3
 #else
-#define VIEW(x) FM_VIEW8(x)
-#define DIMS FM_DIMS8(d)
-#define COORDS(index) FM_COORDS8(q, index, d)
-#define AT(x) FM_AT8(x, q)
-#define INNER d7
-#define STEP(x) x##_s7
+#define VIEW(x)          FM_VIEW8(x)
+#define DIMS             FM_DIMS8(d)
+#define COORDS(index)    FM_COORDS8(q, index, d)
+#define AT(x)            FM_AT8(x, q)
+#define INNER            d7
+#define STEP(x)          x##_s7
 #define INNER_COORDINATE q7
 #endif
 
 /* REPEAT(X): X(0) X(1) .. X(INPUTS - 1) */
 #define R0(X)
-#define R1(X) X(0)
-#define R2(X) R1(X) X(1)
-#define R3(X) R2(X) X(2)
-#define R4(X) R3(X) X(3)
-#define R5(X) R4(X) X(4)
-#define R6(X) R5(X) X(5)
-#define R7(X) R6(X) X(6)
-#define R8(X) R7(X) X(7)
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
-#define REPEAT(X) PASTE(R, INPUTS)(X)
+#define R1(X)               X(0)
+#define R2(X)               R1(X) X(1)
+#define R3(X)               R2(X) X(2)
+#define R4(X)               R3(X) X(3)
+#define R5(X)               R4(X) X(4)
+#define R6(X)               R5(X) X(5)
+#define R7(X)               R6(X) X(6)
+#define R8(X)               R7(X) X(7)
+#define PASTE_(a, b)        a##b
+#define PASTE(a, b)         PASTE_(a, b)
+#define REPEAT(X)           PASTE(R, INPUTS)(X)
 #define REPEAT_CONSTANTS(X) PASTE(R, CONSTANTS)(X)
 
-#define INPUT(n) __global const T##n *p##n, VIEW(v##n),
+#define INPUT(n)    __global const T##n *p##n, VIEW(v##n),
 #define CONSTANT(n) float c##n,
-#define ROW(n) __global const T##n *x##n = p##n + AT(v##n);
-#define SCALAR(n) T##n a##n = x##n[j * STEP(v##n)];
+#define ROW(n)      __global const T##n *x##n = p##n + AT(v##n);
+#define SCALAR(n)   T##n a##n = x##n[j * STEP(v##n)];
 
 #ifdef TRUTH_OUT
 #define STORED(value) ((value) != 0)
@@ -61,7 +61,7 @@ FM_FN float16 as_lanes(float x) { return x; }
 FM_FN float16 as_lanes(int x) { return (float)x; }
 FM_FN float16 as_lanes(int16 truth) { return convert_float16(truth != 0) * -1.0f; }
 #define LANES(n) float16 a##n = STEP(v##n) ? convert_float16(vload16(0, x##n + j)) : (float16)((float)x##n[0]);
-#define LANED(n) && (uint)STEP(v##n) <= 1
+#define LANED(n) &&(uint)STEP(v##n) <= 1
 #ifdef TRUTH_OUT
 #define STORED_LANES(value) convert_uchar16(as_lanes((value) != 0))
 #else
@@ -69,7 +69,8 @@ FM_FN float16 as_lanes(int16 truth) { return convert_float16(truth != 0) * -1.0f
 #endif
 #endif
 
-__kernel void elementwise(REPEAT(INPUT) REPEAT_CONSTANTS(CONSTANT) __global TO *out, VIEW(o), DIMS, int count, int run) {
+__kernel void elementwise(REPEAT(INPUT) REPEAT_CONSTANTS(CONSTANT) __global TO *out, VIEW(o), DIMS, int count,
+                          int run) {
     int at = (int)get_global_id(0) * run, end = at + min(run, count - at);
 #if VECTOR
     int lanes = STEP(o) == 1 REPEAT(LANED);

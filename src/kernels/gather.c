@@ -2,7 +2,8 @@
 #include "kernels/view_args.h"
 
 static const char *options_of(const fm_emit *e, const fm_view *moved, const fm_view *indices) {
-    return fm_arena_printf(e->builder->arena, "-DT=%s -DINDEX=%s", fm_move_type(moved->dtype), fm_kernel_type(indices->dtype));
+    return fm_arena_printf(e->builder->arena, "-DT=%s -DINDEX=%s", fm_move_type(moved->dtype),
+                           fm_kernel_type(indices->dtype));
 }
 
 /* The last arguments and the sizes of a step over count elements. */
@@ -42,7 +43,9 @@ static flashmem_status emit_gather(fm_emit *e, const void *desc, flashmem_error 
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_gather_reference = { "gather_reference", FM_FAMILY_GATHER, true, FM_ANY_LAYOUT, 0, NULL, emit_gather };
+const fm_row fm_row_gather_reference = {
+    "gather_reference", FM_FAMILY_GATHER, true, FM_ANY_LAYOUT, 0, NULL, emit_gather
+};
 
 flashmem_status fm_emit_gather(fm_emit *e, const fm_gather_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_GATHER, d->name, err };
@@ -81,8 +84,9 @@ static flashmem_status emit_elements(fm_emit *e, const void *desc, flashmem_erro
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_gather_elements_reference = { "gather_elements_reference", FM_FAMILY_GATHER_ELEMENTS, true,
-                                                  FM_ANY_LAYOUT, 0, NULL, emit_elements };
+const fm_row fm_row_gather_elements_reference = {
+    "gather_elements_reference", FM_FAMILY_GATHER_ELEMENTS, true, FM_ANY_LAYOUT, 0, NULL, emit_elements
+};
 
 flashmem_status fm_emit_gather_elements(fm_emit *e, const fm_gather_elements_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_GATHER_ELEMENTS, d->name, err };
@@ -109,7 +113,8 @@ static flashmem_status emit_nd(fm_emit *e, const void *desc, flashmem_error *err
     const fm_gather_nd_desc *d = desc;
     fm_program_builder      *b = e->builder;
     (void)err;
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "gather.cl", options_of(e, &d->data, &d->indices), "gather_nd", 0),
+    fm_builder_begin(b, d->name,
+                     fm_builder_kernel(b, "gather.cl", options_of(e, &d->data, &d->indices), "gather_nd", 0),
                      FM_COST_GATHER);
     fm_args_read_left(b, &d->data);
     fm_args_read(b, &d->indices, 2);
@@ -121,7 +126,9 @@ static flashmem_status emit_nd(fm_emit *e, const void *desc, flashmem_error *err
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_gather_nd_reference = { "gather_nd_reference", FM_FAMILY_GATHER_ND, true, FM_ANY_LAYOUT, 0, NULL, emit_nd };
+const fm_row fm_row_gather_nd_reference = {
+    "gather_nd_reference", FM_FAMILY_GATHER_ND, true, FM_ANY_LAYOUT, 0, NULL, emit_nd
+};
 
 flashmem_status fm_emit_gather_nd(fm_emit *e, const fm_gather_nd_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_GATHER_ND, d->name, err };

@@ -13,7 +13,8 @@ static flashmem_status check(const fm_subject *s, const fm_group_norm_desc *d) {
     return FLASHMEM_OK;
 }
 
-static flashmem_status emit(fm_emit *e, const fm_group_norm_desc *d, const char *entry, int64_t run, int64_t x, int64_t y) {
+static flashmem_status emit(fm_emit *e, const fm_group_norm_desc *d, const char *entry, int64_t run, int64_t x,
+                            int64_t y) {
     fm_program_builder *b = e->builder;
     fm_builder_begin(b, d->name, fm_builder_kernel(b, "group_norm.cl", "", entry, 0), FM_COST_NORM);
     fm_args_read(b, &d->x, 4);
@@ -70,10 +71,11 @@ static flashmem_status emit_channels(fm_emit *e, const void *desc, flashmem_erro
 
 const fm_row fm_row_group_norm_reference = { "group_norm_reference", FM_FAMILY_GROUP_NORM, true, FM_ANY_LAYOUT, 0, NULL,
                                              emit_reference };
-const fm_row fm_row_group_norm_cpu_dense = { "group_norm_cpu_dense", FM_FAMILY_GROUP_NORM, false, FM_ANY_LAYOUT,
-                                             FM_DEVICE_CPU, takes_dense, emit_dense };
-const fm_row fm_row_group_norm_cpu_channels = { "group_norm_cpu_channels", FM_FAMILY_GROUP_NORM, false, FM_ANY_LAYOUT,
-                                                FM_DEVICE_CPU, takes_channels, emit_channels };
+const fm_row fm_row_group_norm_cpu_dense = { "group_norm_cpu_dense", FM_FAMILY_GROUP_NORM, false,     FM_ANY_LAYOUT,
+                                             FM_DEVICE_CPU,          takes_dense,          emit_dense };
+const fm_row fm_row_group_norm_cpu_channels = {
+    "group_norm_cpu_channels", FM_FAMILY_GROUP_NORM, false, FM_ANY_LAYOUT, FM_DEVICE_CPU, takes_channels, emit_channels
+};
 
 flashmem_status fm_emit_group_norm(fm_emit *e, const fm_group_norm_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_GROUP_NORM, d->name, err };

@@ -1,11 +1,12 @@
-/* Group normalisation: x, out [N, G, C, S] (C channels of a group), mean and variance over C and S, gamma and beta [G, C].
+/* Group normalisation: x, out [N, G, C, S] (C channels of a group), mean and variance over C and S, gamma and
+ * beta [G, C].
  *
  * flags: 1 gamma, 2 beta.  A work-item computes `run` of the N * G groups. */
 #include "lanes.clh"
 #include "views.clh"
 
 #define HAS(bit) (flags & (bit))
-#define GROUP_NORM_PARAMETERS                                                                                      \
+#define GROUP_NORM_PARAMETERS                                                                                       \
     __global const float *x, FM_VIEW4(x), __global const float *gamma, FM_VIEW2(gamma), __global const float *beta, \
         FM_VIEW2(beta), __global float *out, FM_VIEW4(o), FM_DIMS4(d), float epsilon, int flags, int run
 #define GROUP_AT(v) (v##_offset + group / d1 * v##_s0 + group % d1 * v##_s1)
@@ -113,9 +114,9 @@ static inline void share_in_groups(float *total, int groups, int channels, float
 
 /* All G * C channels contiguous in x and out; run * C <= MOST_CHANNELS; global (ceil(G / run), N). */
 __kernel void group_norm_channels(GROUP_NORM_PARAMETERS) {
-    int   first = (int)get_global_id(0) * run, groups = min(run, d1 - first), n = groups * d2, c = 0;
-    int   batch = (int)get_global_id(1);
-    float mean[MOST_CHANNELS], factor[MOST_CHANNELS], shift[MOST_CHANNELS], count = (float)d2 * d3;
+    int                   first = (int)get_global_id(0) * run, groups = min(run, d1 - first), n = groups * d2, c = 0;
+    int                   batch = (int)get_global_id(1);
+    float                 mean[MOST_CHANNELS], factor[MOST_CHANNELS], shift[MOST_CHANNELS], count = (float)d2 * d3;
     __global const float *from = x + x_offset + batch * x_s0 + first * d2;
     __global float       *to = out + o_offset + batch * o_s0 + first * d2;
     for (int i = 0; i < n; i++) shift[i] = 0;
@@ -131,7 +132,9 @@ __kernel void group_norm_channels(GROUP_NORM_PARAMETERS) {
     }
     for (; c + 16 <= n; c += 16)
         for (int s = 0; s < d3; s++)
-            fm_store16((vload16(0, from + s * x_s3 + c) - vload16(0, mean + c)) * vload16(0, factor + c) + vload16(0, shift + c), to + s * o_s3 + c);
+            fm_store16((vload16(0, from + s * x_s3 + c) - vload16(0, mean + c)) * vload16(0, factor + c) +
+                           vload16(0, shift + c),
+                       to + s * o_s3 + c);
     for (; c < n; c++)
         for (int s = 0; s < d3; s++) to[s * o_s3 + c] = (from[s * x_s3 + c] - mean[c]) * factor[c] + shift[c];
 }

@@ -33,8 +33,9 @@ static flashmem_status emit(fm_emit *e, const fm_norm_desc *d, const char *entry
     fm_builder_arg_int(b, flags);
     fm_builder_arg_int(b, run);
     fm_args_items(e, (dims[0] * dims[1] + run - 1) / run, 1, 1);
-    fm_builder_work(b, 8.0 * (double)fm_view_count(&d->x), fm_view_bytes(&d->x) + fm_view_bytes(&d->add) +
-                    fm_view_bytes(&d->sum) + fm_view_bytes(&d->gamma) + fm_view_bytes(&d->beta) + fm_view_bytes(&d->out));
+    fm_builder_work(b, 8.0 * (double)fm_view_count(&d->x),
+                    fm_view_bytes(&d->x) + fm_view_bytes(&d->add) + fm_view_bytes(&d->sum) + fm_view_bytes(&d->gamma) +
+                        fm_view_bytes(&d->beta) + fm_view_bytes(&d->out));
     fm_builder_end(b);
     return FLASHMEM_OK;
 }
@@ -62,8 +63,8 @@ static flashmem_status emit_dense(fm_emit *e, const void *desc, flashmem_error *
 }
 
 const fm_row fm_row_norm_reference = { "norm_reference", FM_FAMILY_NORM, true, FM_ANY_LAYOUT, 0, NULL, emit_reference };
-const fm_row fm_row_norm_cpu_dense = { "norm_cpu_dense", FM_FAMILY_NORM, false, FM_ANY_LAYOUT, FM_DEVICE_CPU, takes_dense,
-                                       emit_dense };
+const fm_row fm_row_norm_cpu_dense = { "norm_cpu_dense", FM_FAMILY_NORM, false,     FM_ANY_LAYOUT,
+                                       FM_DEVICE_CPU,    takes_dense,    emit_dense };
 
 flashmem_status fm_emit_norm(fm_emit *e, const fm_norm_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_NORM, d->name, err };

@@ -5,8 +5,8 @@
 #include "views.clh"
 
 #define HAS(bit) (flags & (bit))
-#define NORM_PARAMETERS                                                                                        \
-    __global const float *x, FM_VIEW3(x), __global const float *add, FM_VIEW3(add), __global float *sum,       \
+#define NORM_PARAMETERS                                                                                          \
+    __global const float *x, FM_VIEW3(x), __global const float *add, FM_VIEW3(add), __global float *sum,         \
         FM_VIEW3(sum), __global const float *gamma, FM_VIEW1(gamma), __global const float *beta, FM_VIEW1(beta), \
         __global float *out, FM_VIEW3(o), FM_DIMS3(d), float epsilon, int flags, int run
 #define ROW_AT(v) (v##_offset + row / d1 * v##_s0 + row % d1 * v##_s1)
@@ -35,7 +35,7 @@ __kernel void norm(NORM_PARAMETERS) {
 }
 
 /* Four sums at once, since additions wait for each other. */
-#define FOUR_SUMS float16 s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f
+#define FOUR_SUMS   float16 s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f
 #define SUM_OF_FOUR ((s0 + s1) + (s2 + s3))
 
 /* kept = x + add; gives its sum. */
@@ -43,11 +43,11 @@ static inline float row_add(__global const float *x, __global const float *add, 
     FOUR_SUMS;
     float rest = 0;
     int   c = 0;
-#define ADD_LANES(s, at)                                             \
-    {                                                                \
-        float16 t = vload16(0, x + (at)) + vload16(0, add + (at));   \
-        fm_store16(t, kept + (at));                                 \
-        s += t;                                                      \
+#define ADD_LANES(s, at)                                           \
+    {                                                              \
+        float16 t = vload16(0, x + (at)) + vload16(0, add + (at)); \
+        fm_store16(t, kept + (at));                                \
+        s += t;                                                    \
     }
     for (; c + 64 <= n; c += 64) {
         ADD_LANES(s0, c) ADD_LANES(s1, c + 16) ADD_LANES(s2, c + 32) ADD_LANES(s3, c + 48)
@@ -74,10 +74,10 @@ static inline float row_square(__global const float *x, float mean, int n) {
     FOUR_SUMS;
     float rest = 0;
     int   c = 0;
-#define SQUARE_LANES(s, at)                          \
-    {                                                \
-        float16 t = vload16(0, x + (at)) - mean;     \
-        s += t * t;                                  \
+#define SQUARE_LANES(s, at)                      \
+    {                                            \
+        float16 t = vload16(0, x + (at)) - mean; \
+        s += t * t;                              \
     }
     for (; c + 64 <= n; c += 64) {
         SQUARE_LANES(s0, c) SQUARE_LANES(s1, c + 16) SQUARE_LANES(s2, c + 32) SQUARE_LANES(s3, c + 48)
@@ -109,7 +109,6 @@ __kernel void norm_dense(NORM_PARAMETERS) {
             if (HAS(16)) v += vload16(0, beta + c);
             fm_store16(v, to + c);
         }
-        for (; c < d2; c++)
-            to[c] = (from[c] - mean) * scale * (HAS(8) ? gamma[c] : 1.0f) + (HAS(16) ? beta[c] : 0.0f);
+        for (; c < d2; c++) to[c] = (from[c] - mean) * scale * (HAS(8) ? gamma[c] : 1.0f) + (HAS(16) ? beta[c] : 0.0f);
     }
 }

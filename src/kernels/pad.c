@@ -8,7 +8,8 @@ static flashmem_status check(const fm_subject *s, const fm_pad_desc *d) {
     FM_TRY(fm_check_operand(s, "out", &d->out, FM_DTYPE_BIT(d->x.dtype), d->x.shape.rank));
     if (!fm_kernel_type(d->x.dtype)) return fm_refuse(s, "x is %s", fm_dtype_name(d->x.dtype));
     for (uint32_t i = 0; i < d->x.shape.rank; i++)
-        if (d->before[i] < -(1 << 30) || d->before[i] > 1 << 30) return fm_refuse(s, "axis %u is padded beyond 2^30", i);
+        if (d->before[i] < -(1 << 30) || d->before[i] > 1 << 30)
+            return fm_refuse(s, "axis %u is padded beyond 2^30", i);
     if ((unsigned)d->mode > FM_PAD_WRAP) return fm_refuse(s, "mode %d", (int)d->mode);
     return FLASHMEM_OK;
 }
@@ -16,9 +17,9 @@ static flashmem_status check(const fm_subject *s, const fm_pad_desc *d) {
 /* The constant in x's type: a value of the program. */
 static uint32_t fill_value(fm_emit *e, const fm_pad_desc *d) {
     union {
-        float    f;
-        int64_t  i; /* little-endian: the narrower integers are its first bytes */
-        uint8_t  bytes[8];
+        float   f;
+        int64_t i; /* little-endian: the narrower integers are its first bytes */
+        uint8_t bytes[8];
     } fill = { .bytes = { 0 } };
     if (d->x.dtype == FLASHMEM_F32) fill.f = (float)d->value;
     else if (d->x.dtype == FLASHMEM_BOOL) fill.i = d->value != 0;

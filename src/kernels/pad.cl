@@ -20,8 +20,9 @@ __kernel void pad(__global const T *x, FM_VIEW8(x), __global const T *fill, __gl
         FM_COORDS8(q, at, d);
         int to = FM_AT8(o, q), inside;
 #define SOURCE(a) q##a = source(q##a - b##a, n##a, mode);
-        SOURCE(0) SOURCE(1) SOURCE(2) SOURCE(3) SOURCE(4) SOURCE(5) SOURCE(6) SOURCE(7)
-        inside = q0 >= 0 && q1 >= 0 && q2 >= 0 && q3 >= 0 && q4 >= 0 && q5 >= 0 && q6 >= 0 && q7 >= 0;
+        SOURCE(0)
+        SOURCE(1) SOURCE(2) SOURCE(3) SOURCE(4) SOURCE(5) SOURCE(6) SOURCE(7)
+            inside = q0 >= 0 && q1 >= 0 && q2 >= 0 && q3 >= 0 && q4 >= 0 && q5 >= 0 && q6 >= 0 && q7 >= 0;
         out[to] = inside ? x[FM_AT8(x, q)] : fill[0];
     }
 }

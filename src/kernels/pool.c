@@ -81,10 +81,10 @@ static flashmem_status emit_lines(fm_emit *e, const void *desc, flashmem_error *
 }
 
 const fm_row fm_row_pool_reference = { "pool_reference", FM_FAMILY_POOL, true, FM_ANY_LAYOUT, 0, NULL, emit_plain };
-const fm_row fm_row_pool_cpu_lines = { "pool_cpu_lines", FM_FAMILY_POOL, false, FM_ANY_LAYOUT, FM_DEVICE_CPU, takes_lines,
-                                       emit_lines };
-const fm_row fm_row_pool_cpu_channels = { "pool_cpu_channels", FM_FAMILY_POOL, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
-                                          takes_channels, emit_channels };
+const fm_row fm_row_pool_cpu_lines = { "pool_cpu_lines", FM_FAMILY_POOL, false,     FM_ANY_LAYOUT,
+                                       FM_DEVICE_CPU,    takes_lines,    emit_lines };
+const fm_row fm_row_pool_cpu_channels = { "pool_cpu_channels", FM_FAMILY_POOL, false,        FM_ANY_LAYOUT,
+                                          FM_DEVICE_CPU,       takes_channels, emit_channels };
 
 flashmem_status fm_emit_pool(fm_emit *e, const fm_pool_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_POOL, d->name, err };

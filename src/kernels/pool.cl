@@ -5,10 +5,10 @@
 #include "math.clh"
 #include "views.clh"
 
-#define POOL_PARAMETERS                                                                                              \
-    __global const float *x, FM_VIEW4(x), __global float *out, FM_VIEW4(o), int N, int C, int H, int W, int OH, int OW, \
-        int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int dilation_w, int top, int left,   \
-        int bottom, int right, int average, int whole_area, int run
+#define POOL_PARAMETERS                                                                                          \
+    __global const float *x, FM_VIEW4(x), __global float *out, FM_VIEW4(o), int N, int C, int H, int W, int OH,  \
+        int OW, int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int dilation_w, int top, \
+        int left, int bottom, int right, int average, int whole_area, int run
 
 /* Window indices from first to end - 1 are those whose position start + i * dilation lies in 0..size - 1. */
 static inline int window_first(int start, int dilation) { return start < 0 ? (dilation - 1 - start) / dilation : 0; }
@@ -17,13 +17,13 @@ static inline int window_end(int start, int dilation, int taps, int size) {
 }
 
 /* The window of output (oh, ow): rows i0..i1, columns j0..j1, and the factor of an average. */
-#define WINDOW(oh, ow)                                                                                               \
-    int   y0 = (oh) * stride_h - top, z0 = (ow) * stride_w - left;                                                   \
-    int   i0 = window_first(y0, dilation_h), i1 = window_end(y0, dilation_h, kernel_h, H);                           \
-    int   j0 = window_first(z0, dilation_w), j1 = window_end(z0, dilation_w, kernel_w, W);                           \
-    int   area = whole_area ? window_end(y0, dilation_h, kernel_h, H + bottom) *                                     \
-                                window_end(z0, dilation_w, kernel_w, W + right)                                      \
-                            : max(i1 - i0, 0) * max(j1 - j0, 0);                                                     \
+#define WINDOW(oh, ow)                                                                     \
+    int   y0 = (oh)*stride_h - top, z0 = (ow)*stride_w - left;                             \
+    int   i0 = window_first(y0, dilation_h), i1 = window_end(y0, dilation_h, kernel_h, H); \
+    int   j0 = window_first(z0, dilation_w), j1 = window_end(z0, dilation_w, kernel_w, W); \
+    int   area = whole_area ? window_end(y0, dilation_h, kernel_h, H + bottom) *           \
+                                window_end(z0, dilation_w, kernel_w, W + right)          \
+                            : max(i1 - i0, 0) * max(j1 - j0, 0);                           \
     float factor = 1.0f / max(area, 1);
 
 /* Any strides; outputs in the order n, c, oh, ow. */
@@ -73,7 +73,7 @@ __kernel void pool_channels(POOL_PARAMETERS) {
 }
 
 #define MOST_LINE 4096
-#define IDENTITY (average ? 0.0f : -INFINITY)
+#define IDENTITY  (average ? 0.0f : -INFINITY)
 
 /* line[0..n) = the row's n elements combined over the window's rows i0..i1. */
 static inline void combine_rows(__global const float *from, int row, int i0, int i1, int n, int average, float *line) {
@@ -100,11 +100,12 @@ __kernel void pool_lines(POOL_PARAMETERS, int extent) {
     float line[MOST_LINE];
     for (int z = 0; z < extent; z++) line[z] = IDENTITY;
     for (int at = first; at < end; at++) {
-        int oh = at % OH, c = at / OH % C, n = at / OH / C, y0 = oh * stride_h - top;
-        int i0 = window_first(y0, dilation_h), i1 = window_end(y0, dilation_h, kernel_h, H);
-        int rows = whole_area ? window_end(y0, dilation_h, kernel_h, H + bottom) : max(i1 - i0, 0);
+        int             oh = at % OH, c = at / OH % C, n = at / OH / C, y0 = oh * stride_h - top;
+        int             i0 = window_first(y0, dilation_h), i1 = window_end(y0, dilation_h, kernel_h, H);
+        int             rows = whole_area ? window_end(y0, dilation_h, kernel_h, H + bottom) : max(i1 - i0, 0);
         __global float *to = out + o_offset + n * o_s0 + c * o_s1 + oh * o_s2;
-        combine_rows(x + x_offset + n * x_s0 + c * x_s1 + y0 * x_s2, dilation_h * x_s2, i0, i1, W, average, line + left);
+        combine_rows(x + x_offset + n * x_s0 + c * x_s1 + y0 * x_s2, dilation_h * x_s2, i0, i1, W, average,
+                     line + left);
         for (int ow = 0; ow < OW; ow++) {
             float result = IDENTITY;
             int   z0 = ow * stride_w;

@@ -1,8 +1,8 @@
 /* Reductions: axes are sorted into kept and reduced, and each group collapsed. */
 #include "kernels/view_args.h"
 
-static const char *const op_names[] = { "SUM", "MEAN", "MAX", "MIN", "PROD", "SUM_SQUARE", "L1", "L2", "LOG_SUM",
-                                        "LOG_SUM_EXP", "ARG_MAX", "ARG_MIN" };
+static const char *const op_names[] = { "SUM", "MEAN", "MAX",     "MIN",         "PROD",    "SUM_SQUARE",
+                                        "L1",  "L2",   "LOG_SUM", "LOG_SUM_EXP", "ARG_MAX", "ARG_MIN" };
 
 static bool is_arg(fm_reduce_op op) { return op == FM_REDUCE_ARG_MAX || op == FM_REDUCE_ARG_MIN; }
 static bool wants_real(fm_reduce_op op) {
@@ -17,7 +17,8 @@ static flashmem_status check(const fm_subject *s, const fm_reduce_desc *d) {
     if (is_arg(d->op) && __builtin_popcount(d->reduced) != 1) return fm_refuse(s, "wants one axis");
     for (uint32_t i = 0; i < d->x.shape.rank; i++)
         if (d->reduced >> i & 1) like.shape.dims[i] = 1;
-    return fm_check_like(s, "out", &d->out, is_arg(d->op) ? FM_DTYPE_BIT(FLASHMEM_I64) : FM_DTYPE_BIT(d->x.dtype), &like);
+    return fm_check_like(s, "out", &d->out, is_arg(d->op) ? FM_DTYPE_BIT(FLASHMEM_I64) : FM_DTYPE_BIT(d->x.dtype),
+                         &like);
 }
 
 /* x and out over the kept axes, x over the reduced ones (offset 0); each at least one axis, neighbours merged. */
@@ -52,7 +53,7 @@ static flashmem_status emit(fm_emit *e, const fm_reduce_desc *d, const char *ent
     int64_t             count = fm_view_count(&d->out), n = fm_view_count(&a.reduced);
     int64_t             run = fm_item_run(e, count, 10 + each * (double)n);
     const char         *options = fm_arena_printf(b->arena, "-DT=%s%s -DOP_%s", fm_kernel_type(d->x.dtype),
-                                                  d->x.dtype == FLASHMEM_F32 ? " -DREAL" : "", op_names[d->op]);
+                                          d->x.dtype == FLASHMEM_F32 ? " -DREAL" : "", op_names[d->op]);
     if (run > 16) run = (run + 15) / 16 * 16;
     fm_builder_begin(b, d->name, fm_builder_kernel(b, "reduce.cl", options, entry, 0), FM_COST_NORM);
     fm_args_read(b, &a.kept[0], 8);
@@ -99,11 +100,12 @@ static flashmem_status emit_across(fm_emit *e, const void *desc, flashmem_error 
     return emit(e, desc, "reduce_across", 0.3);
 }
 
-const fm_row fm_row_reduce_reference = { "reduce_reference", FM_FAMILY_REDUCE, true, FM_ANY_LAYOUT, 0, NULL, emit_reference };
-const fm_row fm_row_reduce_cpu_along = { "reduce_cpu_along", FM_FAMILY_REDUCE, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
-                                         takes_along, emit_along };
-const fm_row fm_row_reduce_cpu_across = { "reduce_cpu_across", FM_FAMILY_REDUCE, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
-                                          takes_across, emit_across };
+const fm_row fm_row_reduce_reference = { "reduce_reference", FM_FAMILY_REDUCE, true, FM_ANY_LAYOUT, 0, NULL,
+                                         emit_reference };
+const fm_row fm_row_reduce_cpu_along = { "reduce_cpu_along", FM_FAMILY_REDUCE, false,     FM_ANY_LAYOUT,
+                                         FM_DEVICE_CPU,      takes_along,      emit_along };
+const fm_row fm_row_reduce_cpu_across = { "reduce_cpu_across", FM_FAMILY_REDUCE, false,      FM_ANY_LAYOUT,
+                                          FM_DEVICE_CPU,       takes_across,     emit_across };
 
 flashmem_status fm_emit_reduce(fm_emit *e, const fm_reduce_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_REDUCE, d->name, err };

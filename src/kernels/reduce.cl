@@ -6,33 +6,33 @@
 #include "math.clh"
 #include "views.clh"
 
-#define REDUCE_PARAMETERS(OUT)                                                                                        \
-    __global const T *x, FM_VIEW8(x), __global OUT *out, FM_VIEW8(o), FM_DIMS8(k), FM_VIEW8(z), FM_DIMS8(r), int count, \
-        int n, int select_last, int run
+#define REDUCE_PARAMETERS(OUT)                                                                               \
+    __global const T *x, FM_VIEW8(x), __global OUT *out, FM_VIEW8(o), FM_DIMS8(k), FM_VIEW8(z), FM_DIMS8(r), \
+        int count, int n, int select_last, int run
 /* Runs the body with r_at = position of each innermost run of reduced elements (r7 of them, z_s7 apart). */
-#define FOR_RUNS(base)                                                             \
-    for (int outer = 0; outer < n / r7; outer++) {                                 \
-        FM_COORDS8(p, outer * r7, r);                                              \
+#define FOR_RUNS(base)                             \
+    for (int outer = 0; outer < n / r7; outer++) { \
+        FM_COORDS8(p, outer *r7, r);               \
         int r_at = (base) + FM_AT8(z, p);
 #define END_RUNS }
 
 #if defined OP_MAX
-#define START(V) ((V)(LEAST))
-#define MAP(v) (v)
+#define START(V)      ((V)(LEAST))
+#define MAP(v)        (v)
 #define COMBINE(a, b) LARGER(a, b)
-#define FINISH(a) (a)
+#define FINISH(a)     (a)
 #elif defined OP_MIN
-#define START(V) ((V)(MOST))
-#define MAP(v) (v)
+#define START(V)      ((V)(MOST))
+#define MAP(v)        (v)
 #define COMBINE(a, b) SMALLER(a, b)
-#define FINISH(a) (a)
+#define FINISH(a)     (a)
 #elif defined OP_PROD
-#define START(V) ((V)(1))
-#define MAP(v) (v)
+#define START(V)      ((V)(1))
+#define MAP(v)        (v)
 #define COMBINE(a, b) ((a) * (b))
-#define FINISH(a) (a)
+#define FINISH(a)     (a)
 #else
-#define START(V) ((V)(0))
+#define START(V)      ((V)(0))
 #define COMBINE(a, b) ((a) + (b))
 #if defined OP_SUM_SQUARE || defined OP_L2
 #define MAP(v) ((v) * (v))
@@ -53,17 +53,17 @@
 #endif
 
 #ifdef REAL
-#define LARGER(a, b) fm_max(a, b)
+#define LARGER(a, b)  fm_max(a, b)
 #define SMALLER(a, b) fm_min(a, b)
-#define MAGNITUDE(v) fabs(v)
-#define LEAST -INFINITY
-#define MOST INFINITY
+#define MAGNITUDE(v)  fabs(v)
+#define LEAST         -INFINITY
+#define MOST          INFINITY
 #else
-#define LARGER(a, b) max(a, b)
+#define LARGER(a, b)  max(a, b)
 #define SMALLER(a, b) min(a, b)
-#define MAGNITUDE(v) ((v) < 0 ? -(v) : (v))
-#define LEAST ((T)1 << (sizeof(T) * 8 - 1))
-#define MOST (~LEAST)
+#define MAGNITUDE(v)  ((v) < 0 ? -(v) : (v))
+#define LEAST         ((T)1 << (sizeof(T) * 8 - 1))
+#define MOST          (~LEAST)
 #endif
 
 #if defined OP_ARG_MAX || defined OP_ARG_MIN
@@ -92,11 +92,11 @@ __kernel void reduce(REDUCE_PARAMETERS(T)) {
         FM_COORDS8(q, at, k);
         float top = -INFINITY, total = 0;
         FOR_RUNS(FM_AT8(x, q))
-            for (int i = 0; i < r7; i++) top = fmax(top, x[r_at + i * z_s7]);
+        for (int i = 0; i < r7; i++) top = fmax(top, x[r_at + i * z_s7]);
         END_RUNS
         float shift = isinf(top) ? 0.0f : top;
         FOR_RUNS(FM_AT8(x, q))
-            for (int i = 0; i < r7; i++) total += exp(x[r_at + i * z_s7] - shift);
+        for (int i = 0; i < r7; i++) total += exp(x[r_at + i * z_s7] - shift);
         END_RUNS
         out[FM_AT8(o, q)] = log(total) + shift;
     }
@@ -108,9 +108,9 @@ __kernel void reduce(REDUCE_PARAMETERS(T)) {
         FM_COORDS8(q, at, k);
         T total = START(T);
         FOR_RUNS(FM_AT8(x, q))
-            T part = START(T);
-            for (int i = 0; i < r7; i++) part = COMBINE(part, MAP(x[r_at + i * z_s7]));
-            total = COMBINE(total, part);
+        T part = START(T);
+        for (int i = 0; i < r7; i++) part = COMBINE(part, MAP(x[r_at + i * z_s7]));
+        total = COMBINE(total, part);
         END_RUNS
         out[FM_AT8(o, q)] = FINISH(total);
     }
@@ -133,11 +133,11 @@ __kernel void reduce_along(REDUCE_PARAMETERS(T)) {
         float16 lanes = START(float16);
         float   total = START(float);
         FOR_RUNS(FM_AT8(x, q))
-            float16 part = START(float16);
-            int     i = 0;
-            for (; i + 16 <= r7; i += 16) part = COMBINE(part, MAP(vload16(0, x + r_at + i)));
-            for (; i < r7; i++) total = COMBINE(total, MAP(x[r_at + i]));
-            lanes = COMBINE(lanes, part);
+        float16 part = START(float16);
+        int     i = 0;
+        for (; i + 16 <= r7; i += 16) part = COMBINE(part, MAP(vload16(0, x + r_at + i)));
+        for (; i < r7; i++) total = COMBINE(total, MAP(x[r_at + i]));
+        lanes = COMBINE(lanes, part);
         END_RUNS
         total = COMBINE(total, lanes_to_one(lanes));
         out[FM_AT8(o, q)] = FINISH(total);
@@ -153,16 +153,16 @@ __kernel void reduce_across(REDUCE_PARAMETERS(T)) {
         for (; j + 16 <= segment; j += 16) {
             float16 total = START(float16);
             FOR_RUNS(from + j)
-                float16 part = START(float16);
-                for (int i = 0; i < r7; i++) part = COMBINE(part, MAP(vload16(0, x + r_at + i * z_s7)));
-                total = COMBINE(total, part);
+            float16 part = START(float16);
+            for (int i = 0; i < r7; i++) part = COMBINE(part, MAP(vload16(0, x + r_at + i * z_s7)));
+            total = COMBINE(total, part);
             END_RUNS
             fm_store16(FINISH(total), out + to + j);
         }
         for (; j < segment; j++) {
             float total = START(float);
             FOR_RUNS(from + j)
-                for (int i = 0; i < r7; i++) total = COMBINE(total, MAP(x[r_at + i * z_s7]));
+            for (int i = 0; i < r7; i++) total = COMBINE(total, MAP(x[r_at + i * z_s7]));
             END_RUNS
             out[to + j] = FINISH(total);
         }

@@ -88,8 +88,12 @@ static bool same_place(const fm_view *a, const fm_view *b) {
 static flashmem_status emit(fm_emit *e, const void *desc, flashmem_error *err) {
     const fm_scatter_desc *d = desc;
     if (!same_place(&d->data, &d->out)) {
-        fm_elementwise_desc copy = { .name = d->name, .expression = "a0", .vector_safe = true, .input_count = 1,
-                                     .inputs = { d->data }, .out = d->out };
+        fm_elementwise_desc copy = { .name = d->name,
+                                     .expression = "a0",
+                                     .vector_safe = true,
+                                     .input_count = 1,
+                                     .inputs = { d->data },
+                                     .out = d->out };
         FM_TRY(fm_emit_elementwise(e, &copy, err));
     }
     if (fm_shape_count(&d->updates.shape) == 0) return FLASHMEM_OK;

@@ -50,8 +50,8 @@ static flashmem_status emit_dense(fm_emit *e, const void *desc, flashmem_error *
 
 const fm_row fm_row_softmax_reference = { "softmax_reference", FM_FAMILY_SOFTMAX, true, FM_ANY_LAYOUT, 0, NULL,
                                           emit_reference };
-const fm_row fm_row_softmax_cpu_dense = { "softmax_cpu_dense", FM_FAMILY_SOFTMAX, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
-                                          takes_dense, emit_dense };
+const fm_row fm_row_softmax_cpu_dense = { "softmax_cpu_dense", FM_FAMILY_SOFTMAX, false,     FM_ANY_LAYOUT,
+                                          FM_DEVICE_CPU,       takes_dense,       emit_dense };
 
 flashmem_status fm_emit_softmax(fm_emit *e, const fm_softmax_desc *d, flashmem_error *err) {
     fm_subject s = { e, FM_FAMILY_SOFTMAX, d->name, err };

@@ -13,7 +13,8 @@ flashmem_status fm_refuse(const fm_subject *s, const char *format, ...) {
     va_start(list, format);
     vsnprintf(reason, sizeof reason, format, list);
     va_end(list);
-    return fm_fail(s->err, FLASHMEM_UNSUPPORTED, "%s '%s': %s", fm_family_name(s->family), s->name ? s->name : "", reason);
+    return fm_fail(s->err, FLASHMEM_UNSUPPORTED, "%s '%s': %s", fm_family_name(s->family), s->name ? s->name : "",
+                   reason);
 }
 
 /* Positions of the first and last element the view reaches; false on overflow. */
@@ -135,7 +136,8 @@ double fm_view_bytes(const fm_view *view) {
 const char *fm_kernel_type(flashmem_dtype dtype) {
     switch (dtype) {
     case FLASHMEM_F32: return "float";
-    case FLASHMEM_U8: case FLASHMEM_BOOL: return "uchar";
+    case FLASHMEM_U8:
+    case FLASHMEM_BOOL: return "uchar";
     case FLASHMEM_I8: return "char";
     case FLASHMEM_U16: return "ushort";
     case FLASHMEM_I16: return "short";
@@ -157,7 +159,7 @@ const char *fm_move_type(flashmem_dtype dtype) {
 }
 
 int64_t fm_cpu_items(int64_t count, double each) {
-    double items = (double)count * each / ITEM_NANOSECONDS;
+    double  items = (double)count * each / ITEM_NANOSECONDS;
     int64_t wanted = items >= MOST_ITEMS ? MOST_ITEMS : (int64_t)items;
     if (wanted < 1) wanted = 1;
     return wanted < count ? wanted : count;

@@ -7,13 +7,13 @@
 
 #include "kernels/rows.h"
 
-#define FM_DTYPE_BIT(t) (1u << (t))
-#define FM_DTYPES_REAL FM_DTYPE_BIT(FLASHMEM_F32)
-#define FM_DTYPES_INDEX (FM_DTYPE_BIT(FLASHMEM_I64) | FM_DTYPE_BIT(FLASHMEM_I32))
+#define FM_DTYPE_BIT(t)  (1u << (t))
+#define FM_DTYPES_REAL   FM_DTYPE_BIT(FLASHMEM_F32)
+#define FM_DTYPES_INDEX  (FM_DTYPE_BIT(FLASHMEM_I64) | FM_DTYPE_BIT(FLASHMEM_I32))
 #define FM_DTYPES_NUMBER (FM_DTYPES_REAL | FM_DTYPES_INDEX)
-#define FM_DTYPES_MASK (FM_DTYPES_REAL | FM_DTYPE_BIT(FLASHMEM_BOOL))
-#define FM_DTYPES_ANY UINT32_MAX
-#define FM_RANK_ANY UINT32_MAX
+#define FM_DTYPES_MASK   (FM_DTYPES_REAL | FM_DTYPE_BIT(FLASHMEM_BOOL))
+#define FM_DTYPES_ANY    UINT32_MAX
+#define FM_RANK_ANY      UINT32_MAX
 
 /* The step that is being emitted, for messages. */
 typedef struct fm_subject {
@@ -35,8 +35,8 @@ __attribute__((format(printf, 2, 3))) flashmem_status fm_refuse(const fm_subject
 
 static inline bool fm_view_present(const fm_view *view) { return view->value != FM_NONE; }
 
-/* Arguments: the view's offset and `rank` strides, or `rank` sizes; axes that the view lacks stand in front as stride 0,
- * size 1. */
+/* Arguments: the view's offset and `rank` strides, or `rank` sizes; axes that the view lacks stand in front as stride
+ * 0, size 1. */
 void fm_args_view(fm_program_builder *b, const fm_view *view, uint32_t rank);
 void fm_args_dims(fm_program_builder *b, const fm_shape *shape, uint32_t rank);
 /* A buffer, READ or WRITE, then the view. */
@@ -52,7 +52,7 @@ void fm_args_write_optional(fm_program_builder *b, const fm_view *view, const fm
 
 int64_t fm_view_count(const fm_view *view);
 /* Bytes that reading or writing the view touches: broadcast axes once; 0 when absent. */
-double  fm_view_bytes(const fm_view *view);
+double fm_view_bytes(const fm_view *view);
 /* The axis is contiguous (or of size 1). */
 static inline bool fm_axis_dense(const fm_view *view, uint32_t axis) {
     return view->shape.dims[axis] == 1 || view->strides[axis] == 1;

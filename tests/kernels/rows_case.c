@@ -46,9 +46,11 @@ static uint32_t random_bits(fm_rows_case *c) {
 static double load(const fm_rows_value *v, int64_t at) {
     switch (v->dtype) {
     case FLASHMEM_F32: return ((const float *)v->data)[at];
-    case FLASHMEM_U8: case FLASHMEM_BOOL: return ((const uint8_t *)v->data)[at];
+    case FLASHMEM_U8:
+    case FLASHMEM_BOOL: return ((const uint8_t *)v->data)[at];
     case FLASHMEM_I8: return ((const int8_t *)v->data)[at];
-    case FLASHMEM_U16: case FLASHMEM_F16: return ((const uint16_t *)v->data)[at];
+    case FLASHMEM_U16:
+    case FLASHMEM_F16: return ((const uint16_t *)v->data)[at];
     case FLASHMEM_I16: return ((const int16_t *)v->data)[at];
     case FLASHMEM_I32: return ((const int32_t *)v->data)[at];
     case FLASHMEM_U32: return ((const uint32_t *)v->data)[at];
@@ -61,9 +63,11 @@ static double load(const fm_rows_value *v, int64_t at) {
 static void store(fm_rows_value *v, int64_t at, double x) {
     switch (v->dtype) {
     case FLASHMEM_F32: ((float *)v->data)[at] = (float)x; return;
-    case FLASHMEM_U8: case FLASHMEM_BOOL: ((uint8_t *)v->data)[at] = (uint8_t)x; return;
+    case FLASHMEM_U8:
+    case FLASHMEM_BOOL: ((uint8_t *)v->data)[at] = (uint8_t)x; return;
     case FLASHMEM_I8: ((int8_t *)v->data)[at] = (int8_t)x; return;
-    case FLASHMEM_U16: case FLASHMEM_F16: ((uint16_t *)v->data)[at] = (uint16_t)x; return;
+    case FLASHMEM_U16:
+    case FLASHMEM_F16: ((uint16_t *)v->data)[at] = (uint16_t)x; return;
     case FLASHMEM_I16: ((int16_t *)v->data)[at] = (int16_t)x; return;
     case FLASHMEM_I32: ((int32_t *)v->data)[at] = (int32_t)x; return;
     case FLASHMEM_U32: ((uint32_t *)v->data)[at] = (uint32_t)x; return;
@@ -103,7 +107,7 @@ fm_view fm_rows_view(fm_rows_case *c, flashmem_dtype dtype, uint32_t rank, const
         stride *= dims[axis];
         if (i == 0 && layout == FM_GAPPED) stride += 5;
     }
-    for (uint32_t axis = 0; layout == FM_REVERSED && axis < rank; axis += rank > 1 ? rank - 1 : 1) {
+    for (uint32_t axis = 0; layout == FM_REVERSED && axis<rank; axis += rank> 1 ? rank - 1 : 1) {
         view.offset += (dims[axis] - 1) * view.strides[axis];
         view.strides[axis] = -view.strides[axis];
     }
@@ -198,7 +202,8 @@ static void check_output(const fm_rows_case *c, const fm_view *out, const double
         i++;
     } while (fm_rows_next(&out->shape, index));
     for (int64_t k = 0; k < before.count; k++)
-        if (!covered[k] && memcmp((char *)before.data + (size_t)k * each, (const char *)after + (size_t)k * each, each) != 0)
+        if (!covered[k] &&
+            memcmp((char *)before.data + (size_t)k * each, (const char *)after + (size_t)k * each, each) != 0)
             fail_msg("%s: %s: wrote element %lld beside the view", c->label, row, (long long)k);
     free(covered);
 }
@@ -218,8 +223,8 @@ static void run_attempt(attempt *a, fm_rows_case *c, const fm_view *outs, const 
     for (uint32_t i = 0; i < count; i++) check_output(c, &outs[i], wants[i], tolerance, data[outs[i].value], row);
 }
 
-void fm_rows_check_two(fm_rows_case *c, fm_family family, const void *desc, const fm_view *outs, const double *const *wants,
-                       uint32_t count, double tolerance) {
+void fm_rows_check_two(fm_rows_case *c, fm_family family, const void *desc, const fm_view *outs,
+                       const double *const *wants, uint32_t count, double tolerance) {
     for (size_t i = 0; i <= fm_row_count; i++) {
         const fm_row  *row = i < fm_row_count ? fm_rows[i] : NULL;
         flashmem_error err = { 0 };

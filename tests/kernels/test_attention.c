@@ -7,7 +7,12 @@
 #include "tests/kernels/rows_case.h"
 
 enum { NO_MASK, ADDED, BOOLS, MINUS_INFINITY };
-enum { HEADS_OUTER /* [B, H, S, D] */, HEADS_INNER /* [B, S, H, D] */, PACKED /* q, k, v in [B, S, 3, H, D] */, REVERSED };
+enum {
+    HEADS_OUTER /* [B, H, S, D] */,
+    HEADS_INNER /* [B, S, H, D] */,
+    PACKED /* q, k, v in [B, S, 3, H, D] */,
+    REVERSED
+};
 
 typedef struct attention_case {
     int64_t  b, h, hk, s, t, d, dv;
@@ -62,7 +67,9 @@ static void operands(fm_rows_case *c, const attention_case *t, fm_attention_desc
     packed = fm_view_permute(&packed, to_front);
     for (int i = 0; i < 3; i++) {
         fm_view part = fm_view_slice(&packed, 0, i, 1, 1);
-        *parts[i] = (fm_view){ .value = part.value, .dtype = part.dtype, .offset = part.offset, .shape = { .rank = 4 } };
+        *parts[i] = (fm_view){
+            .value = part.value, .dtype = part.dtype, .offset = part.offset, .shape = { .rank = 4 }
+        };
         memcpy(parts[i]->shape.dims, &part.shape.dims[1], 4 * sizeof(int64_t));
         memcpy(parts[i]->strides, &part.strides[1], 4 * sizeof(int64_t));
     }
@@ -70,8 +77,8 @@ static void operands(fm_rows_case *c, const attention_case *t, fm_attention_desc
 }
 
 /* index: b, h, s; out: the row's Dv elements; scores: T of them. */
-static void attention_row(const fm_rows_case *c, const attention_case *t, const fm_attention_desc *d, const int64_t *index,
-                          double *out, double *scores) {
+static void attention_row(const fm_rows_case *c, const attention_case *t, const fm_attention_desc *d,
+                          const int64_t *index, double *out, double *scores) {
     double  top = -INFINITY, total = 0;
     int64_t s = index[2], group = t->h / t->hk;
     for (int64_t k = 0; k < t->t; k++) {
@@ -91,24 +98,29 @@ static void attention_row(const fm_rows_case *c, const attention_case *t, const 
     for (int64_t k = 0; k < t->t; k++) total += exp(scores[k] - top);
     for (int64_t k = 0; k < t->t; k++)
         for (int64_t i = 0; i < t->dv; i++)
-            out[i] += exp(scores[k] - top) / total * fm_rows_at(c, &d->v, (int64_t[]){ index[0], index[1] / group, k, i });
+            out[i] += exp(scores[k] - top) / total *
+                      fm_rows_at(c, &d->v, (int64_t[]){ index[0], index[1] / group, k, i });
 }
 
 static void check(const attention_case *t) {
     fm_rows_case c;
     int64_t      rows = t->b * t->h * t->s;
     double      *want = malloc((size_t)(rows * t->dv) * sizeof *want), *scores = malloc((size_t)t->t * sizeof *scores);
-    fm_rows_open(&c, "attention b%d h%d/%d s%d t%d d%d/%d layout %d mask %d", (int)t->b, (int)t->h, (int)t->hk, (int)t->s,
-                 (int)t->t, (int)t->d, (int)t->dv, t->layout, t->mask);
-    fm_attention_desc d = { .name = "attention", .mask = fm_rows_absent(), .scale = 2.0f / sqrtf((float)t->d),
-                            .causal = t->causal, .causal_offset = t->offset, .window = t->window };
+    fm_rows_open(&c, "attention b%d h%d/%d s%d t%d d%d/%d layout %d mask %d", (int)t->b, (int)t->h, (int)t->hk,
+                 (int)t->s, (int)t->t, (int)t->d, (int)t->dv, t->layout, t->mask);
+    fm_attention_desc d = { .name = "attention",
+                            .mask = fm_rows_absent(),
+                            .scale = 2.0f / sqrtf((float)t->d),
+                            .causal = t->causal,
+                            .causal_offset = t->offset,
+                            .window = t->window };
     operands(&c, t, &d);
     const int64_t mask[4] = { t->b, t->h, t->s, t->t };
     int64_t       index[4] = { 0 }, i = 0;
     if (t->mask != NO_MASK)
         d.mask = fm_rows_view(&c, t->mask == BOOLS ? FLASHMEM_BOOL : FLASHMEM_F32, 4, mask, FM_GAPPED, t->broadcast);
-    if (t->mask == MINUS_INFINITY)
-        do fm_rows_set(&c, &d.mask, index, index[2] == 1 || index[0] == 1 || i++ % 3 == 0 ? -INFINITY : 0);
+    if (t->mask == MINUS_INFINITY) do
+            fm_rows_set(&c, &d.mask, index, index[2] == 1 || index[0] == 1 || i++ % 3 == 0 ? -INFINITY : 0);
         while (fm_rows_next(&d.mask.shape, index));
     for (int64_t row = 0; row < rows; row++) {
         const int64_t at[3] = { row / t->s / t->h, row / t->s % t->h, row % t->s };

@@ -70,12 +70,17 @@ static void test_math__functions_are_accurate(void **state) {
         int64_t          n = fm_rows_small() ? 35 : 20011;
         double          *want = malloc((size_t)n * sizeof *want);
         fm_rows_open(&c, "%s", m->expression);
-        fm_elementwise_desc d = { .name = "math", .expression = m->expression, .vector_safe = true, .input_count = 1,
-                                  .constant_count = 2, .constants = { 0.25f, 0.5f } };
+        fm_elementwise_desc d = { .name = "math",
+                                  .expression = m->expression,
+                                  .vector_safe = true,
+                                  .input_count = 1,
+                                  .constant_count = 2,
+                                  .constants = { 0.25f, 0.5f } };
         d.inputs[0] = fm_rows_view(&c, FLASHMEM_F32, 1, &n, FM_DENSE, 0);
         d.out = fm_rows_view(&c, FLASHMEM_F32, 1, &n, FM_DENSE, 0);
         for (int64_t i = 0; i < n; i++) {
-            fm_rows_set(&c, &d.inputs[0], &i, i == 0 ? (m->low > 0 ? m->low : 0) : m->low + (m->high - m->low) * (double)i / (double)n);
+            fm_rows_set(&c, &d.inputs[0], &i,
+                        i == 0 ? (m->low > 0 ? m->low : 0) : m->low + (m->high - m->low) * (double)i / (double)n);
             want[i] = m->host(fm_rows_at(&c, &d.inputs[0], &i));
         }
         fm_rows_check(&c, FM_FAMILY_ELEMENTWISE, &d, &d.out, want, 1e-6);
@@ -86,7 +91,10 @@ static void test_math__functions_are_accurate(void **state) {
 
 static void test_math__special_values(void **state) {
     static const float in[8] = { NAN, INFINITY, -INFINITY, 0.0f, -0.0f, 1e30f, -1e30f, 1e-30f };
-    static const struct { const char *expression; double want[8]; } table[] = {
+    static const struct {
+        const char *expression;
+        double      want[8];
+    } table[] = {
         { "fm_exp(a0)", { NAN, INFINITY, 0, 1, 1, INFINITY, 0, 1 } },
         { "fm_erf(a0)", { NAN, 1, -1, 0, 0, 1, -1, 1.1283791e-30 } },
         { "fm_tanh(a0)", { NAN, 1, -1, 0, 0, 1, -1, 1e-30 } },
@@ -103,8 +111,12 @@ static void test_math__special_values(void **state) {
         int64_t      n = 32;
         double       want[32];
         fm_rows_open(&c, "special %s", table[f].expression);
-        fm_elementwise_desc d = { .name = "special", .expression = table[f].expression, .vector_safe = true,
-                                  .input_count = 1, .constant_count = 1, .constants = { 0.25f } };
+        fm_elementwise_desc d = { .name = "special",
+                                  .expression = table[f].expression,
+                                  .vector_safe = true,
+                                  .input_count = 1,
+                                  .constant_count = 1,
+                                  .constants = { 0.25f } };
         d.inputs[0] = fm_rows_view(&c, FLASHMEM_F32, 1, &n, FM_DENSE, 0);
         d.out = fm_rows_view(&c, FLASHMEM_F32, 1, &n, FM_DENSE, 0);
         for (int64_t i = 0; i < n; i++) {
@@ -178,8 +190,12 @@ static void check_binary(const binary_case *s, const type_case *t) {
     int64_t      index[8] = { 0 }, i = 0;
     char         shape[128];
     fm_rows_open(&c, "%s", t->expression);
-    fm_elementwise_desc d = { .name = "binary", .expression = t->expression, .vector_safe = t->lanes, .input_count = 2,
-                              .constant_count = 1, .constants = { 0.5f } };
+    fm_elementwise_desc d = { .name = "binary",
+                              .expression = t->expression,
+                              .vector_safe = t->lanes,
+                              .input_count = 2,
+                              .constant_count = 1,
+                              .constants = { 0.5f } };
     for (int k = 0; k < 2; k++)
         d.inputs[k] = fm_rows_view(&c, t->types[k], s->rank, s->dims, (fm_rows_layout)s->layouts[k], s->broadcast[k]);
     d.out = fm_rows_view(&c, t->types[2], s->rank, s->dims, (fm_rows_layout)s->layouts[2], 0);
@@ -206,9 +222,10 @@ static void test_elementwise__types_and_strides(void **state) {
 }
 
 static void test_elementwise__copies_any_type(void **state) {
-    static const flashmem_dtype all[] = { FLASHMEM_F32, FLASHMEM_U8, FLASHMEM_I8, FLASHMEM_U16, FLASHMEM_I16, FLASHMEM_I32,
-                                          FLASHMEM_I64, FLASHMEM_BOOL, FLASHMEM_F16, FLASHMEM_F64, FLASHMEM_U32 };
-    const int64_t dims[3] = { 3, 5, 21 };
+    static const flashmem_dtype all[] = { FLASHMEM_F32, FLASHMEM_U8,  FLASHMEM_I8,  FLASHMEM_U16,
+                                          FLASHMEM_I16, FLASHMEM_I32, FLASHMEM_I64, FLASHMEM_BOOL,
+                                          FLASHMEM_F16, FLASHMEM_F64, FLASHMEM_U32 };
+    const int64_t               dims[3] = { 3, 5, 21 };
     (void)state;
     for (size_t t = 0; t < sizeof all / sizeof all[0]; t++)
         for (int layout = 0; layout < FM_ROWS_LAYOUTS; layout++) {
@@ -233,8 +250,11 @@ static void test_elementwise__coordinates(void **state) {
     double        want[2 * 3 * 35];
     (void)state;
     fm_rows_open(&c, "coordinates");
-    fm_elementwise_desc d = { .name = "coordinates", .expression = "i0*1000+i1*100+i2+a0", .uses_coordinates = true,
-                              .vector_safe = true, .input_count = 1 };
+    fm_elementwise_desc d = { .name = "coordinates",
+                              .expression = "i0*1000+i1*100+i2+a0",
+                              .uses_coordinates = true,
+                              .vector_safe = true,
+                              .input_count = 1 };
     d.inputs[0] = fm_rows_view(&c, FLASHMEM_I64, 3, dims, FM_DENSE, 0);
     d.out = fm_rows_view(&c, FLASHMEM_I64, 3, dims, FM_TRANSPOSED, 0);
     do want[i++] = (double)(index[0] * 1000 + index[1] * 100 + index[2]) + fm_rows_at(&c, &d.inputs[0], index);
@@ -250,7 +270,9 @@ static void test_elementwise__eight_inputs_and_none(void **state) {
     int64_t       index[8] = { 0 }, i = 0;
     (void)state;
     fm_rows_open(&c, "eight inputs");
-    fm_elementwise_desc d = { .name = "eight", .expression = "a0+a1+a2+a3+a4+a5+a6+a7", .vector_safe = true, .input_count = 8 };
+    fm_elementwise_desc d = {
+        .name = "eight", .expression = "a0+a1+a2+a3+a4+a5+a6+a7", .vector_safe = true, .input_count = 8
+    };
     for (uint32_t k = 0; k < 8; k++) d.inputs[k] = fm_rows_view(&c, FLASHMEM_F32, 2, dims, FM_GAPPED, k % 4);
     d.out = fm_rows_view(&c, FLASHMEM_F32, 2, dims, FM_DENSE, 0);
     do {
@@ -289,9 +311,12 @@ static void test_elementwise__refuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_math__functions_are_accurate), cmocka_unit_test(test_math__special_values),
-        cmocka_unit_test(test_elementwise__types_and_strides), cmocka_unit_test(test_elementwise__copies_any_type),
-        cmocka_unit_test(test_elementwise__coordinates), cmocka_unit_test(test_elementwise__eight_inputs_and_none),
+        cmocka_unit_test(test_math__functions_are_accurate),
+        cmocka_unit_test(test_math__special_values),
+        cmocka_unit_test(test_elementwise__types_and_strides),
+        cmocka_unit_test(test_elementwise__copies_any_type),
+        cmocka_unit_test(test_elementwise__coordinates),
+        cmocka_unit_test(test_elementwise__eight_inputs_and_none),
         cmocka_unit_test(test_elementwise__refuses),
     };
     return cmocka_run_group_tests(tests, fm_rows_setup, fm_rows_teardown);

@@ -18,8 +18,9 @@ static int64_t read_index(double v, int64_t size) {
 static double *want_of(const fm_view *out) { return malloc((size_t)fm_shape_count(&out->shape) * sizeof(double)); }
 
 static void test_gather__matches_the_host(void **state) {
-    static const struct { int64_t o, a, i, n; } shapes[] = { { 1, 1, 1, 1 }, { 3, 7, 1, 5 }, { 1, 11, 40, 6 }, { 4, 5, 33, 3 },
-                                                            { 1, 1000, 96, 128 } };
+    static const struct {
+        int64_t o, a, i, n;
+    } shapes[] = { { 1, 1, 1, 1 }, { 3, 7, 1, 5 }, { 1, 11, 40, 6 }, { 4, 5, 33, 3 }, { 1, 1000, 96, 128 } };
     (void)state;
     for (int k = 0; k < 5 * MOVED * 4; k++) {
         fm_rows_case   c;
@@ -35,8 +36,10 @@ static void test_gather__matches_the_host(void **state) {
         d.out = fm_rows_view(&c, dtype, 3, out, layout == FM_REVERSED ? FM_GAPPED : layout, 0);
         fm_rows_fill(&c, &d.indices, -s[1] - (k % 3 == 0), s[1] + (k % 3 == 0)); /* some just out of range */
         double *want = want_of(&d.out);
-        do want[i++] = fm_rows_at(&c, &d.table, (int64_t[]){ index[0], read_index(fm_rows_at(&c, &d.indices, &index[1]), s[1]),
-                                                             index[2] });
+        do
+            want[i++] = fm_rows_at(
+                &c, &d.table,
+                (int64_t[]){ index[0], read_index(fm_rows_at(&c, &d.indices, &index[1]), s[1]), index[2] });
         while (fm_rows_next(&d.out.shape, index));
         fm_rows_check(&c, FM_FAMILY_GATHER, &d, &d.out, want, 0);
         fm_rows_close(&c);
@@ -89,12 +92,13 @@ typedef struct nd_case {
 } nd_case;
 
 static const nd_case nds[] = {
-    { 1, { 6 }, 4, 1 },           { 2, { 5, 7 }, 3, 2 },           { 3, { 4, 3, 20 }, 9, 1 },
-    { 4, { 3, 4, 2, 5 }, 6, 2 },  { 5, { 2, 3, 2, 3, 4 }, 10, 3 }, { 3, { 4, 5, 6 }, 30, 3 },
+    { 1, { 6 }, 4, 1 },          { 2, { 5, 7 }, 3, 2 },           { 3, { 4, 3, 20 }, 9, 1 },
+    { 4, { 3, 4, 2, 5 }, 6, 2 }, { 5, { 2, 3, 2, 3, 4 }, 10, 3 }, { 3, { 4, 5, 6 }, 30, 3 },
 };
 
 /* Position in data of element j of row n. */
-static void nd_position(const fm_rows_case *c, const nd_case *t, const fm_view *indices, int64_t n, int64_t j, int64_t *at) {
+static void nd_position(const fm_rows_case *c, const nd_case *t, const fm_view *indices, int64_t n, int64_t j,
+                        int64_t *at) {
     for (int64_t q = 0; q < t->depth; q++) at[q] = read_index(fm_rows_at(c, indices, (int64_t[]){ n, q }), t->data[q]);
     for (int64_t q = t->rank; q-- > t->depth;) {
         at[q] = j % t->data[q];
@@ -262,7 +266,9 @@ static void test_gather__refuses(void **state) {
     fm_rows_refuses(&c, FM_FAMILY_GATHER, &g, "indices is float32");
     g.indices = fm_rows_view(&c, FLASHMEM_I64, 1, &two[0], FM_DENSE, 0);
     fm_rows_refuses(&c, FM_FAMILY_GATHER, &g, "out is 2x3x4, wanted 2x5x4");
-    fm_gather_nd_desc n = { .name = "n", .data = g.table, .indices = fm_rows_view(&c, FLASHMEM_I64, 2, two, FM_DENSE, 0) };
+    fm_gather_nd_desc n = { .name = "n",
+                            .data = g.table,
+                            .indices = fm_rows_view(&c, FLASHMEM_I64, 2, two, FM_DENSE, 0) };
     n.out = n.data;
     fm_rows_refuses(&c, FM_FAMILY_GATHER_ND, &n, "4 coordinates, data 3 axes");
     fm_pad_desc p = { .name = "p", .x = g.table, .out = n.indices };
@@ -274,9 +280,12 @@ static void test_gather__refuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gather__matches_the_host), cmocka_unit_test(test_gather_elements__matches_the_host),
-        cmocka_unit_test(test_gather_nd__matches_the_host), cmocka_unit_test(test_scatter_nd__last_update_wins),
-        cmocka_unit_test(test_scatter_elements__last_update_wins), cmocka_unit_test(test_pad__modes_match_the_host),
+        cmocka_unit_test(test_gather__matches_the_host),
+        cmocka_unit_test(test_gather_elements__matches_the_host),
+        cmocka_unit_test(test_gather_nd__matches_the_host),
+        cmocka_unit_test(test_scatter_nd__last_update_wins),
+        cmocka_unit_test(test_scatter_elements__last_update_wins),
+        cmocka_unit_test(test_pad__modes_match_the_host),
         cmocka_unit_test(test_gather__refuses),
     };
     return cmocka_run_group_tests(tests, fm_rows_setup, fm_rows_teardown);

@@ -53,8 +53,13 @@ static void check_norm(const norm_case *t) {
     double        *out = malloc((size_t)count * sizeof *out), *sum = malloc((size_t)count * sizeof *sum);
     int64_t        index[3] = { 0 };
     fm_rows_open(&c, "norm %dx%dx%d options %u", (int)dims[0], (int)dims[1], (int)n, t->options);
-    fm_norm_desc d = { .name = "norm", .rms = t->options & RMS, .epsilon = 1e-5f, .add = fm_rows_absent(),
-                       .sum = fm_rows_absent(), .gamma = fm_rows_absent(), .beta = fm_rows_absent() };
+    fm_norm_desc d = { .name = "norm",
+                       .rms = t->options & RMS,
+                       .epsilon = 1e-5f,
+                       .add = fm_rows_absent(),
+                       .sum = fm_rows_absent(),
+                       .gamma = fm_rows_absent(),
+                       .beta = fm_rows_absent() };
     d.x = fm_rows_view(&c, FLASHMEM_F32, 3, dims, t->x, 0);
     if (t->options & ADD) d.add = fm_rows_view(&c, FLASHMEM_F32, 3, dims, t->add, t->add == FM_DENSE ? 2 : 0);
     if (t->options & SUM) d.sum = fm_rows_view(&c, FLASHMEM_F32, 3, dims, FM_GAPPED, 0);
@@ -72,7 +77,8 @@ static void check_norm(const norm_case *t) {
     }
     fm_view       views[2] = { d.out, d.sum };
     const double *wants[2] = { out, sum };
-    fm_rows_check_two(&c, FM_FAMILY_NORM, &d, views, wants, t->options & SUM ? 2 : 1, t->options & OFFSET_ROWS ? 2e-4 : 3e-6);
+    fm_rows_check_two(&c, FM_FAMILY_NORM, &d, views, wants, t->options & SUM ? 2 : 1,
+                      t->options & OFFSET_ROWS ? 2e-4 : 3e-6);
     fm_rows_close(&c);
     free(out);
     free(sum);
@@ -153,8 +159,13 @@ static void test_norm__refuses(void **state) {
     fm_rows_case  c;
     (void)state;
     fm_rows_open(&c, "refusals");
-    fm_norm_desc good = { .name = "n", .add = fm_rows_absent(), .sum = fm_rows_absent(), .gamma = fm_rows_absent(),
-                          .beta = fm_rows_absent(), .epsilon = 1e-5f }, d;
+    fm_norm_desc good = { .name = "n",
+                          .add = fm_rows_absent(),
+                          .sum = fm_rows_absent(),
+                          .gamma = fm_rows_absent(),
+                          .beta = fm_rows_absent(),
+                          .epsilon = 1e-5f },
+                 d;
     good.x = fm_rows_view(&c, FLASHMEM_F32, 3, dims, FM_DENSE, 0);
     good.out = fm_rows_view(&c, FLASHMEM_F32, 3, dims, FM_DENSE, 0);
     d = good, d.gamma = fm_rows_view(&c, FLASHMEM_F32, 1, &five, FM_DENSE, 0);

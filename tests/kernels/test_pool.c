@@ -40,7 +40,8 @@ static double pooled(const fm_rows_case *c, const fm_pool_desc *d, const int64_t
     return d->average ? result / (area > 1 ? area : 1) : result;
 }
 
-static fm_view operand(fm_rows_case *c, int64_t n, int64_t channels, int64_t h, int64_t w, fm_rows_layout layout, bool last) {
+static fm_view operand(fm_rows_case *c, int64_t n, int64_t channels, int64_t h, int64_t w, fm_rows_layout layout,
+                       bool last) {
     static const uint32_t back[4] = { 0, 3, 1, 2 };
     if (!last) return fm_rows_view(c, FLASHMEM_F32, 4, (int64_t[]){ n, channels, h, w }, layout, 0);
     fm_view view = fm_rows_view(c, FLASHMEM_F32, 4, (int64_t[]){ n, h, w, channels }, layout, 0);
@@ -52,9 +53,13 @@ static void check(const pool_case *t, bool channels_last, bool average, bool who
     int64_t      index[4] = { 0 }, i = 0;
     fm_rows_open(&c, "pool c%d %dx%d to %dx%d last %d average %d whole %d", (int)t->c, (int)t->h, (int)t->w, (int)t->oh,
                  (int)t->ow, channels_last, average, whole);
-    fm_pool_desc d = { .name = "pool", .average = average, .count_include_pad = whole,
-                       .kernel = { t->kernel[0], t->kernel[1] }, .stride = { t->stride[0], t->stride[1] },
-                       .dilation = { t->dilation[0], t->dilation[1] }, .pad = { t->pad[0], t->pad[1], t->pad[2], t->pad[3] } };
+    fm_pool_desc d = { .name = "pool",
+                       .average = average,
+                       .count_include_pad = whole,
+                       .kernel = { t->kernel[0], t->kernel[1] },
+                       .stride = { t->stride[0], t->stride[1] },
+                       .dilation = { t->dilation[0], t->dilation[1] },
+                       .pad = { t->pad[0], t->pad[1], t->pad[2], t->pad[3] } };
     d.x = operand(&c, t->n, t->c, t->h, t->w, t->layout, channels_last);
     d.out = operand(&c, t->n, t->c, t->oh, t->ow, t->layout, channels_last);
     double *want = malloc((size_t)fm_shape_count(&d.out.shape) * sizeof *want);

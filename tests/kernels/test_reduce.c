@@ -32,8 +32,10 @@ static const shape_case shapes[] = {
 
 static double start(fm_reduce_op op) {
     switch (op) {
-    case FM_REDUCE_MAX: case FM_REDUCE_ARG_MAX: return -INFINITY;
-    case FM_REDUCE_MIN: case FM_REDUCE_ARG_MIN: return INFINITY;
+    case FM_REDUCE_MAX:
+    case FM_REDUCE_ARG_MAX: return -INFINITY;
+    case FM_REDUCE_MIN:
+    case FM_REDUCE_ARG_MIN: return INFINITY;
     case FM_REDUCE_PROD: return 1;
     default: return 0;
     }
@@ -44,7 +46,8 @@ static double combine(fm_reduce_op op, double a, double v) {
     case FM_REDUCE_MAX: return v > a ? v : a;
     case FM_REDUCE_MIN: return v < a ? v : a;
     case FM_REDUCE_PROD: return a * v;
-    case FM_REDUCE_SUM_SQUARE: case FM_REDUCE_L2: return a + v * v;
+    case FM_REDUCE_SUM_SQUARE:
+    case FM_REDUCE_L2: return a + v * v;
     case FM_REDUCE_L1: return a + fabs(v);
     case FM_REDUCE_LOG_SUM_EXP: return a + exp(v);
     default: return a + v;
@@ -55,7 +58,8 @@ static double finish(fm_reduce_op op, double a, double n, bool integers) {
     switch (op) {
     case FM_REDUCE_MEAN: return integers ? trunc(a / n) : a / n;
     case FM_REDUCE_L2: return sqrt(a);
-    case FM_REDUCE_LOG_SUM: case FM_REDUCE_LOG_SUM_EXP: return log(a);
+    case FM_REDUCE_LOG_SUM:
+    case FM_REDUCE_LOG_SUM_EXP: return log(a);
     default: return a;
     }
 }
@@ -88,7 +92,8 @@ static void check_reduce(const shape_case *t, fm_reduce_op op, flashmem_dtype dt
         out_dims[k] = t->reduced >> k & 1 ? 1 : t->dims[k];
         inner *= t->dims[k] / out_dims[k];
     }
-    fm_rows_open(&c, "reduce op %d of %s, rank %u, mask %x of %d", (int)op, fm_dtype_name(dtype), t->rank, t->reduced, (int)inner);
+    fm_rows_open(&c, "reduce op %d of %s, rank %u, mask %x of %d", (int)op, fm_dtype_name(dtype), t->rank, t->reduced,
+                 (int)inner);
     fm_reduce_desc d = { .name = "reduce", .op = op, .reduced = t->reduced, .select_last = select_last };
     d.x = fm_rows_view(&c, dtype, t->rank, t->dims, t->x, t->broadcast);
     d.out = fm_rows_view(&c, arg ? FLASHMEM_I64 : dtype, t->rank, out_dims, t->out, 0);
@@ -98,7 +103,8 @@ static void check_reduce(const shape_case *t, fm_reduce_op op, flashmem_dtype dt
     double *want = malloc((size_t)fm_shape_count(&d.out.shape) * sizeof *want);
     do want[i++] = reduced_at(&c, &d, index);
     while (fm_rows_next(&d.out.shape, index));
-    fm_rows_check(&c, FM_FAMILY_REDUCE, &d, &d.out, want, dtype != FLASHMEM_F32 ? 0 : 1e-6 * (20 + sqrt((double)inner)));
+    fm_rows_check(&c, FM_FAMILY_REDUCE, &d, &d.out, want,
+                  dtype != FLASHMEM_F32 ? 0 : 1e-6 * (20 + sqrt((double)inner)));
     fm_rows_close(&c);
     free(want);
 }
