@@ -110,7 +110,7 @@ static void test_programs__rejected_is_a_miss(void **state) {
 /* Whatever byte is changed, a found program is the saved one, or nothing is found and a line says so. */
 static void test_programs__damage_is_a_miss(void **state) {
     (void)state;
-    char              path[256];
+    char              path[512];
     void             *whole;
     size_t            bytes;
     flashmem_error    err = { 0 };
@@ -119,7 +119,7 @@ static void test_programs__damage_is_a_miss(void **state) {
     only_file(path, sizeof path);
     assert_int_equal(fm_file_load(path, 1 << 20, &whole, &bytes, &err), FLASHMEM_OK);
     uint32_t noticed = 0, tried = 0;
-    for (size_t at = 0; at < bytes; at += at < 200 || at > bytes - 80 ? 1 : 997) {
+    for (size_t at = 0; at < bytes; at = at < 200 || at >= bytes - 80 ? at + 1 : bytes - 80) {
         char *damaged = malloc(bytes);
         memcpy(damaged, whole, bytes);
         damaged[at] ^= 0x11;
@@ -133,7 +133,7 @@ static void test_programs__damage_is_a_miss(void **state) {
         tried++;
         free(damaged);
     }
-    assert_true(noticed > 150 && noticed <= tried); /* header, index and binaries; bytes between them do not matter */
+    assert_true(noticed >= 160 && noticed < tried); /* header, index and binaries; bytes between them do not matter */
     for (size_t cut = 0; cut < bytes; cut += 41) {
         assert_int_equal(fm_file_save(path, whole, cut, &err), FLASHMEM_OK);
         assert_false(has(7, 2, "another"));
@@ -202,7 +202,7 @@ static void test_profile__comes_back(void **state) {
 static void test_profile__damage_gives_defaults(void **state) {
     (void)state;
     fm_profile     saved = seen_profile(), loaded;
-    char           path[256];
+    char           path[512];
     void          *whole;
     size_t         bytes;
     flashmem_error err = { 0 };
