@@ -10,7 +10,9 @@
 
 static float weights[4096];
 
-static void input(wire *g, const char *name, flashmem_dtype t, const char *dims) { value_info(g, GRAPH_INPUT, name, t, dims); }
+static void input(wire *g, const char *name, flashmem_dtype t, const char *dims) {
+    value_info(g, GRAPH_INPUT, name, t, dims);
+}
 static void output(wire *g, const char *name) { value_info(g, GRAPH_OUTPUT, name, (flashmem_dtype)0, NULL); }
 static void weight(wire *g, const char *name, const char *dims, size_t count) {
     wire_message(g, GRAPH_INITIALIZER, tensor_raw(name, FLASHMEM_F32, dims, weights, count * sizeof *weights));
@@ -197,7 +199,8 @@ int main(int argc, char **argv) {
     char           model[512], pack[512];
     flashmem_error error = { 0 };
     if (argc != 2) return fprintf(stderr, "usage: fuzz_seeds FOLDER\n"), 2;
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) weights[i] = (float)(int)(i * 7919 % 401) / 200.0f - 1;
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
+        weights[i] = (float)(int)(i * 7919 % 401) / 200.0f - 1;
     snprintf(model, sizeof model, "%s/onnx", argv[1]);
     snprintf(pack, sizeof pack, "%s/pack", argv[1]);
     if (fm_file_make_folders(model, &error) != FLASHMEM_OK || fm_file_make_folders(pack, &error) != FLASHMEM_OK)

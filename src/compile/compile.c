@@ -27,8 +27,8 @@ static flashmem_status check_options(const flashmem_compile_options *given, flas
     flashmem_compile_options_init(out);
     if (given) {
         if (given->size < offsetof(flashmem_compile_options, shapes) || given->size > 4096)
-            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "compile options of %zu bytes: call flashmem_compile_options_init",
-                           given->size);
+            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                           "compile options of %zu bytes: call flashmem_compile_options_init", given->size);
         memcpy(out, given, given->size < sizeof *out ? given->size : sizeof *out);
     }
     if (out->layout == FLASHMEM_LAYOUT_GPU)
@@ -57,7 +57,8 @@ static const pass_row passes[] = {
 };
 enum { PASSES = sizeof passes / sizeof *passes };
 
-static flashmem_status progress(const compilation *c, const char *stage, uint64_t done, uint64_t total, flashmem_error *err) {
+static flashmem_status progress(const compilation *c, const char *stage, uint64_t done, uint64_t total,
+                                flashmem_error *err) {
     if (c->options->progress && c->options->progress(c->options->user, stage, done, total))
         return fm_fail(err, FLASHMEM_CANCELLED, "cancelled at stage %s", stage);
     return FLASHMEM_OK;
@@ -100,9 +101,9 @@ static flashmem_status run_pipeline(compilation *c, flashmem_error *err) {
     FM_TRY(fm_lower_graph(&lower, err));
     FM_TRY(fm_pack_lowered(&lower, c->pack_path, c->options, &c->report, err));
     c->report.seconds = fm_clock_seconds() - begin;
-    fm_info(&c->log, "compile", "%s: %u nodes to %u steps, %u kernel programs, %.1f MB of weights, %.2f s", c->graph.path,
-            c->report.graph_nodes, c->report.steps, c->report.kernel_programs, (double)c->report.weight_bytes * 1e-6,
-            c->report.seconds);
+    fm_info(&c->log, "compile", "%s: %u nodes to %u steps, %u kernel programs, %.1f MB of weights, %.2f s",
+            c->graph.path, c->report.graph_nodes, c->report.steps, c->report.kernel_programs,
+            (double)c->report.weight_bytes * 1e-6, c->report.seconds);
     return FLASHMEM_OK;
 }
 
@@ -195,8 +196,9 @@ static flashmem_status inputs_work(compilation *c, void *user, flashmem_error *e
     return FLASHMEM_OK;
 }
 
-flashmem_status flashmem_model_inputs(const char *model_path, int (*each)(void *user, const flashmem_model_input *input),
-                                      void *user, flashmem_error *err) {
+flashmem_status flashmem_model_inputs(const char *model_path,
+                                      int (*each)(void *user, const flashmem_model_input *input), void *user,
+                                      flashmem_error *err) {
     compilation   c = { 0 };
     input_request r = { each, user };
     fm_error_clear(err);

@@ -54,7 +54,8 @@ static void buffer_needs(const packer *p, uint64_t *out, uint64_t *work) {
         }
     }
     for (size_t i = 0; i < p->l->weight_count; i++)
-        if (p->l->records[i].kind == FM_WEIGHT_ROWS && p->l->records[i].row_bytes > *out) *out = p->l->records[i].row_bytes;
+        if (p->l->records[i].kind == FM_WEIGHT_ROWS && p->l->records[i].row_bytes > *out)
+            *out = p->l->records[i].row_bytes;
 }
 
 /* The piece's end is padded with zeros up to the object's when it is the last one. */
@@ -137,7 +138,8 @@ static flashmem_status write_weights(packer *p, flashmem_error *err) {
     for (uint32_t o = 0; o < p->layout.object_count; o++) {
         uint32_t weight = p->layout.objects[o].weight;
         if (weight == FM_NONE) FM_TRY(pack_bundle(p, o, err));
-        else if (p->l->records[weight].kind == FM_WEIGHT_PANELS) FM_TRY(pack_large_panels(p, o, &p->l->weights[weight], err));
+        else if (p->l->records[weight].kind == FM_WEIGHT_PANELS)
+            FM_TRY(pack_large_panels(p, o, &p->l->weights[weight], err));
         else FM_TRY(pack_large_dense(p, o, &p->l->weights[weight], err));
     }
     for (size_t i = 0; i < p->l->weight_count; i++)
@@ -200,8 +202,8 @@ flashmem_status fm_pack_lowered(fm_lower *l, const char *pack_path, const flashm
     p.out = malloc(out_bytes);
     p.work = malloc(work_bytes);
     if (!p.out || !p.work) {
-        status = fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for the packer's buffers of %" PRIu64 " bytes", pack_path,
-                         out_bytes + work_bytes);
+        status = fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for the packer's buffers of %" PRIu64 " bytes",
+                         pack_path, out_bytes + work_bytes);
         goto cleanup;
     }
     FM_TRY_GOTO(write_weights(&p, err));

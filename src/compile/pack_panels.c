@@ -18,7 +18,8 @@ static void gather_tile(float *tile, uint32_t width, const float *from, int64_t 
                         uint32_t rows, uint32_t columns) {
     if (columns < width) memset(tile, 0, sizeof *tile * TILE_ROWS * width);
     if (column_stride == 1 && columns == WIDEST_PANEL) {
-        for (uint32_t r = 0; r < rows; r++) memcpy(tile + r * WIDEST_PANEL, from + r * row_stride, WIDEST_PANEL * sizeof *tile);
+        for (uint32_t r = 0; r < rows; r++)
+            memcpy(tile + r * WIDEST_PANEL, from + r * row_stride, WIDEST_PANEL * sizeof *tile);
         return;
     }
     if (width == WIDEST_PANEL) { /* a constant stride in the target */
@@ -30,8 +31,8 @@ static void gather_tile(float *tile, uint32_t width, const float *from, int64_t 
         for (uint32_t r = 0; r < rows; r++) tile[r * width + c] = from[c * column_stride + r * row_stride];
 }
 
-static void write_panel(const fm_weight *w, uint32_t width, const float *from, int64_t row_stride, int64_t column_stride,
-                        uint32_t columns, char *to) {
+static void write_panel(const fm_weight *w, uint32_t width, const float *from, int64_t row_stride,
+                        int64_t column_stride, uint32_t columns, char *to) {
     float    tile[TILE_ROWS * WIDEST_PANEL];
     uint32_t element = w->format == FM_WEIGHT_F16 ? 2 : 4;
     for (uint64_t k = 0; k < w->k; k += TILE_ROWS) {

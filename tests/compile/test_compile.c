@@ -38,7 +38,8 @@ static void test_compile__reports(void **state) {
     flashmem_compile_options_init(&options);
     options.shapes = &shape;
     options.shape_count = 1;
-    if (flashmem_compile(model_path, pack_path, &options, &report, &error) != FLASHMEM_OK) fail_msg("%s", error.message);
+    if (flashmem_compile(model_path, pack_path, &options, &report, &error) != FLASHMEM_OK)
+        fail_msg("%s", error.message);
     assert_int_equal(report.graph_nodes, 3);
     assert_int_equal(report.steps, 2); /* Relu is the product's epilogue */
     assert_in_range(report.kernel_programs, 1, 2);
@@ -155,8 +156,8 @@ static void test_model_files__each_once(void **state) {
     node(&graph, "Constant", "", "d", &attrs);
     save_model(model_of(graph, 17));
     assert_int_equal(flashmem_model_files(model_path, collect, text, &error), FLASHMEM_OK);
-    snprintf(expected, sizeof expected, "%s\n%s/one.bin\n%s/sub/two.bin\n%s/three.bin\n", model_path, test_folder, test_folder,
-             test_folder);
+    snprintf(expected, sizeof expected, "%s\n%s/one.bin\n%s/sub/two.bin\n%s/three.bin\n", model_path, test_folder,
+             test_folder, test_folder);
     assert_string_equal(text, expected);
 }
 
@@ -205,7 +206,8 @@ static void make_large_model(void) {
         snprintf(to, sizeof to, "h%d", i);
         snprintf(offset, sizeof offset, "%lld", i * (20LL << 20));
         snprintf(inputs, sizeof inputs, "%s,%s", from, name);
-        wire_message(&graph, GRAPH_INITIALIZER, tensor_external(name, FLASHMEM_F32, "2048x2048", "large.bin", offset, NULL));
+        wire_message(&graph, GRAPH_INITIALIZER,
+                     tensor_external(name, FLASHMEM_F32, "2048x2048", "large.bin", offset, NULL));
         node(&graph, "MatMul", inputs, to, NULL);
         snprintf(name, sizeof name, "m%d", i);
         wire_message(&graph, GRAPH_INITIALIZER, tensor_raw(name, FLASHMEM_U8, "2048x2048", mask, 4 << 20));

@@ -176,7 +176,8 @@ static uint32_t left_of(const char *op_type, const char *more_inputs, wire *attr
     wire_message(&graph, GRAPH_INITIALIZER, tensor_raw("one", FLASHMEM_F32, "", &one, 4));
     wire_message(&graph, GRAPH_INITIALIZER, tensor_raw("none", FLASHMEM_F32, "1x1x1x1", &zero, 4));
     wire_message(&graph, GRAPH_INITIALIZER, tensor_raw("zero", FLASHMEM_F32, "1", &zero, 4));
-    snprintf(inputs, sizeof inputs, strstr(more_inputs, "%s") ? more_inputs : "x%s", strstr(more_inputs, "%s") ? "x" : more_inputs);
+    snprintf(inputs, sizeof inputs, strstr(more_inputs, "%s") ? more_inputs : "x%s",
+             strstr(more_inputs, "%s") ? "x" : more_inputs);
     node(&graph, op_type, inputs, "h", attrs);
     node(&graph, "Relu", "h", "y", NULL);
     simplify(&i, model_of(graph, 17));

@@ -385,11 +385,13 @@ static void expect_shape_failure(const flashmem_shape *shapes, uint32_t count, c
 
 static void test_shapes__errors(void **state) {
     (void)state;
-    expect_shape_failure(NULL, 0, "3 inputs|ids [batch, sequence]|mask [batch, sequence]|extra [?, 4]|--shape ids=1x128");
+    expect_shape_failure(NULL, 0,
+                         "3 inputs|ids [batch, sequence]|mask [batch, sequence]|extra [?, 4]|--shape ids=1x128");
     expect_shape_failure((flashmem_shape[]){ { "batch", 0, { 2 } } }, 1, "3 inputs|ids [2, sequence]");
     expect_shape_failure((flashmem_shape[]){ { "nobody", 0, { 2 } } }, 1, "'nobody'|no input and no symbolic|ids [");
     expect_shape_failure((flashmem_shape[]){ { "ids", 2, { 1, 8 } }, { "sequence", 0, { 9 } } }, 2, "'sequence'|8|9");
-    expect_shape_failure((flashmem_shape[]){ { "ids", 2, { 1, 8 } }, { "mask", 2, { 1, 9 } } }, 2, "'sequence'|'ids'|'mask'");
+    expect_shape_failure((flashmem_shape[]){ { "ids", 2, { 1, 8 } }, { "mask", 2, { 1, 9 } } }, 2,
+                         "'sequence'|'ids'|'mask'");
     expect_shape_failure((flashmem_shape[]){ { "extra", 2, { 1, 5 } } }, 1, "'extra'|4 at axis 1|5");
     expect_shape_failure((flashmem_shape[]){ { "ids", 3, { 1, 1, 1 } } }, 1, "'ids'|2 dims|has 3");
     expect_shape_failure((flashmem_shape[]){ { "ids", 2, { 1, 0 } } }, 1, "'ids'|0 at axis 1");

@@ -181,10 +181,14 @@ static void test_hostile__file_shorter_than_when_opened(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hostile__cut_at_every_byte),   cmocka_unit_test(test_hostile__every_bit_flipped),
-        cmocka_unit_test(test_hostile__every_byte_saturated), cmocka_unit_test(test_hostile__noise),
-        cmocka_unit_test(test_hostile__deep_nesting),        cmocka_unit_test(test_hostile__huge_lengths),
-        cmocka_unit_test(test_hostile__sizes_that_overflow), cmocka_unit_test(test_hostile__file_shorter_than_when_opened),
+        cmocka_unit_test(test_hostile__cut_at_every_byte),
+        cmocka_unit_test(test_hostile__every_bit_flipped),
+        cmocka_unit_test(test_hostile__every_byte_saturated),
+        cmocka_unit_test(test_hostile__noise),
+        cmocka_unit_test(test_hostile__deep_nesting),
+        cmocka_unit_test(test_hostile__huge_lengths),
+        cmocka_unit_test(test_hostile__sizes_that_overflow),
+        cmocka_unit_test(test_hostile__file_shorter_than_when_opened),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -100,7 +100,8 @@ static void test_tensor__external_data(void **state) {
     snprintf(path, sizeof path, "%s/sub/w.bin", test_folder);
     wire_save(&file, path);
     wire_free(&file);
-    expect_constant(tensor_external("c", FLASHMEM_I32, "2x2", "sub/w.bin", "16", "16"), FLASHMEM_I32, "2x2", data + 16, 16);
+    expect_constant(tensor_external("c", FLASHMEM_I32, "2x2", "sub/w.bin", "16", "16"), FLASHMEM_I32, "2x2", data + 16,
+                    16);
     expect_constant(tensor_external("c", FLASHMEM_I32, "3", "sub/w.bin", NULL, NULL), FLASHMEM_I32, "3", data, 12);
 #define BAD(parts, status, ...) \
     expect_failure(constant_model(tensor_external("c", FLASHMEM_I32, __VA_ARGS__), FLASHMEM_I32, "4"), status, parts)
@@ -141,7 +142,8 @@ static void test_tensor__one_file_per_tensor(void **state) {
         for (int f = 0; f < FILES; f++) {
             int32_t values[2];
             snprintf(name, sizeof name, "t%d", f);
-            assert_int_equal(fm_recipe_read_all(find_tensor(&i, name)->constant, FLASHMEM_I32, values, NULL), FLASHMEM_OK);
+            assert_int_equal(fm_recipe_read_all(find_tensor(&i, name)->constant, FLASHMEM_I32, values, NULL),
+                             FLASHMEM_OK);
             assert_int_equal(values[1], -f);
         }
     assert_in_range(i.graph.fd_count, 2, 64);
@@ -162,7 +164,8 @@ static void test_tensor__fills_when_the_file_is_absent(void **state) {
     (void)state;
     imported i;
     float    values[4];
-#define SKELETON(what, type) with_fill(constant_model(tensor_external("c", type, "4", "no.bin", "0", NULL), type, "4"), "c", what)
+#define SKELETON(what, type) \
+    with_fill(constant_model(tensor_external("c", type, "4", "no.bin", "0", NULL), type, "4"), "c", what)
     import_model(&i, SKELETON("normal:0.5", FLASHMEM_F32));
     expect_ok(&i);
     assert_int_equal(fm_recipe_read_all(find_tensor(&i, "c")->constant, FLASHMEM_F32, values, NULL), FLASHMEM_OK);

@@ -61,7 +61,8 @@ static void test_panels__follow_the_layout(void **state) {
             int64_t   k = sizes[s][0], n = sizes[s][1];
             float    *data = malloc((size_t)(k * n) * sizeof *data);
             for (int64_t i = 0; i < k; i++)
-                for (int64_t j = 0; j < n; j++) data[transposed ? j * k + i : i * n + j] = direct((uint64_t)i, (uint64_t)j);
+                for (int64_t j = 0; j < n; j++)
+                    data[transposed ? j * k + i : i * n + j] = direct((uint64_t)i, (uint64_t)j);
             fm_shape         shape = { 2, { transposed ? n : k, transposed ? k : n } };
             const fm_recipe *r = fm_recipe_memory(a, FLASHMEM_F32, &shape, data);
             if (transposed) r = fm_recipe_transpose(a, r, swap);
@@ -171,7 +172,8 @@ static void probe_matrix(const fm_pack *pack, uint32_t which, uint64_t k, uint64
                      weight_at(which, kk, nn));
     }
     for (uint64_t c = n; c < w->panels * width; c++)
-        check_stored(pack, base + (w->panels - 1) * w->panel_bytes + ((k - 1) * width + c % width) * element, w->format, 0);
+        check_stored(pack, base + (w->panels - 1) * w->panel_bytes + ((k - 1) * width + c % width) * element, w->format,
+                     0);
 }
 
 static void check_model(flashmem_weights weights, flashmem_layout layout) {
@@ -187,7 +189,8 @@ static void check_model(flashmem_weights weights, flashmem_layout layout) {
     uint64_t element = weights == FLASHMEM_WEIGHTS_FP16 ? 2 : 4;
     for (uint64_t i = 0; i < 3000; i++) {
         uint64_t row = i * 7919 % ROWS, n = i * 131 % WIDTH;
-        check_stored(&pack, table->file_offset + row * table->row_bytes + n * element, table->format, weight_at(3, row, n));
+        check_stored(&pack, table->file_offset + row * table->row_bytes + n * element, table->format,
+                     weight_at(3, row, n));
     }
     uint64_t float_bytes = ((uint64_t)K1 * N1 + (uint64_t)K2 * N2 + N2 * 20 + (uint64_t)ROWS * WIDTH) * element;
     assert_int_equal(pack.header.float_weight_bytes, float_bytes + K2 * 4); /* the vector stays float32 */
@@ -284,9 +287,12 @@ static void test_pack__a_cancelled_one_leaves_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_panels__follow_the_layout),      cmocka_unit_test(test_pack__holds_the_weights_cpu),
-        cmocka_unit_test(test_pack__holds_the_weights_texture), cmocka_unit_test(test_pack__order_and_bundles),
-        cmocka_unit_test(test_pack__bundles_stay_small),       cmocka_unit_test(test_pack__a_cancelled_one_leaves_nothing),
+        cmocka_unit_test(test_panels__follow_the_layout),
+        cmocka_unit_test(test_pack__holds_the_weights_cpu),
+        cmocka_unit_test(test_pack__holds_the_weights_texture),
+        cmocka_unit_test(test_pack__order_and_bundles),
+        cmocka_unit_test(test_pack__bundles_stay_small),
+        cmocka_unit_test(test_pack__a_cancelled_one_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -34,8 +34,9 @@ static double element(const fm_recipe *r, const int64_t *index) {
     double   a, b;
     switch (r->kind) {
     case FM_RECIPE_LEAF:
-        fm_convert(&a, FLASHMEM_F64, (const char *)r->source->memory + flat_index(&r->shape, index) * fm_dtype_bytes(r->dtype),
-                   r->dtype, 1);
+        fm_convert(&a, FLASHMEM_F64,
+                   (const char *)r->source->memory + flat_index(&r->shape, index) * fm_dtype_bytes(r->dtype), r->dtype,
+                   1);
         return a;
     case FM_RECIPE_TRANSPOSE:
         for (uint32_t i = 0; i < rank; i++) in[r->permutation[i]] = index[i];
@@ -50,7 +51,8 @@ static double element(const fm_recipe *r, const int64_t *index) {
         return element(r->inputs[0], in);
     case FM_RECIPE_CONCAT:
         memcpy(in, index, rank * sizeof *in);
-        while (in[r->axis] >= r->inputs[which]->shape.dims[r->axis]) in[r->axis] -= r->inputs[which++]->shape.dims[r->axis];
+        while (in[r->axis] >= r->inputs[which]->shape.dims[r->axis])
+            in[r->axis] -= r->inputs[which++]->shape.dims[r->axis];
         return element(r->inputs[which], in);
     case FM_RECIPE_BROADCAST:
         for (uint32_t i = 0; i < rank; i++) in[i] = r->inputs[0]->shape.dims[i] == 1 ? 0 : index[i];
@@ -243,7 +245,8 @@ static void test_source_fill__matches_reference(void **state) {
     uint32_t  floats[3];
     fm_source *s = fm_source_fill(a, "wte.weight", 0.02, FLASHMEM_F64, 1 << 20);
     assert_int_equal(s->read(s, 0, doubles, sizeof doubles, NULL), FLASHMEM_OK);
-    assert_true(doubles[0] == -0x1.5acc93b2e4d3fp-6 && doubles[1] == 0x1.b63449f602ae5p-7 && doubles[2] == -0x1.82b9e05ce7fabp-8 && doubles[3] == 0x1.c7d8674eb4c78p-7);
+    assert_true(doubles[0] == -0x1.5acc93b2e4d3fp-6 && doubles[1] == 0x1.b63449f602ae5p-7 &&
+                doubles[2] == -0x1.82b9e05ce7fabp-8 && doubles[3] == 0x1.c7d8674eb4c78p-7);
     s = fm_source_fill(a, "wte.weight", 0.02, FLASHMEM_F16, 1 << 20);
     assert_int_equal(s->read(s, 0, halves, sizeof halves, NULL), FLASHMEM_OK);
     static const uint16_t half_bits[] = { 42347, 8921, 40459, 8991 };

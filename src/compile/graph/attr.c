@@ -46,7 +46,8 @@ flashmem_status fm_node_fail(flashmem_error *err, const fm_node *node, const cha
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    if (name && *name) return fm_fail(err, FLASHMEM_BAD_MODEL, "node '%.120s' (%.60s): %s", name, node->op_type, message);
+    if (name && *name)
+        return fm_fail(err, FLASHMEM_BAD_MODEL, "node '%.120s' (%.60s): %s", name, node->op_type, message);
     const char *output = node->output_count && node->outputs[0] ? node->outputs[0]->name : "";
     return fm_fail(err, FLASHMEM_BAD_MODEL, "node making '%.120s' (%.60s): %s", output, node->op_type, message);
 }

@@ -29,7 +29,8 @@ static void add_use(fm_graph *g, fm_tensor *t, fm_node *node) {
 
 static void drop_use(fm_tensor *t, const fm_node *node) {
     if (!t) return;
-    for (size_t i = 0, last = t->use_count - 1; i < t->use_count; i++) { /* from both ends: removal goes along the graph */
+    for (size_t i = 0, last = t->use_count - 1; i < t->use_count;
+         i++) { /* from both ends: removal goes along the graph */
         size_t at = t->uses[i] == node ? i : last - i;
         if (t->uses[at] != node) continue;
         t->uses[at] = t->uses[last];
@@ -39,8 +40,8 @@ static void drop_use(fm_tensor *t, const fm_node *node) {
     assert(!"a use is not in its tensor's list");
 }
 
-static fm_node *new_node(fm_graph *g, const struct fm_op *op, const char *name, fm_tensor **inputs, uint32_t input_count,
-                         fm_tensor **outputs, uint32_t output_count) {
+static fm_node *new_node(fm_graph *g, const struct fm_op *op, const char *name, fm_tensor **inputs,
+                         uint32_t input_count, fm_tensor **outputs, uint32_t output_count) {
     fm_node *n = fm_arena_alloc(g->arena, sizeof *n);
     n->name = fm_arena_strdup(g->arena, name ? name : "");
     n->op = op;
@@ -68,8 +69,8 @@ static void link_before(fm_graph *g, fm_node *n, fm_node *before) {
     g->node_count++;
 }
 
-fm_node *fm_graph_append(fm_graph *g, const struct fm_op *op, const char *name, fm_tensor **inputs, uint32_t input_count,
-                         fm_tensor **outputs, uint32_t output_count) {
+fm_node *fm_graph_append(fm_graph *g, const struct fm_op *op, const char *name, fm_tensor **inputs,
+                         uint32_t input_count, fm_tensor **outputs, uint32_t output_count) {
     return fm_graph_insert(g, NULL, op, name, inputs, input_count, outputs, output_count);
 }
 

@@ -23,7 +23,8 @@ struct fm_source {
 fm_source *fm_source_memory(fm_arena *arena, const void *data, uint64_t bytes); /* borrowed */
 fm_source *fm_source_file(fm_arena *arena, const char *path, int fd, uint64_t offset, uint64_t bytes);
 /* The zoo's synthetic weights: x_i = (splitmix64(seed + i) >> 40) / 2^24 - 0.5) * sqrt(12) * deviation. */
-fm_source *fm_source_fill(fm_arena *arena, const char *tensor_name, double deviation, flashmem_dtype dtype, uint64_t bytes);
+fm_source *fm_source_fill(fm_arena *arena, const char *tensor_name, double deviation, flashmem_dtype dtype,
+                          uint64_t bytes);
 
 typedef enum fm_recipe_kind {
     FM_RECIPE_LEAF,      /* dense row-major array in a source */
@@ -50,11 +51,13 @@ struct fm_recipe {
     uint32_t          depth; /* of the tree below; 0 for a leaf */
 };
 const fm_recipe *fm_recipe_leaf(fm_arena *a, const fm_source *s, flashmem_dtype dtype, const fm_shape *shape);
-const fm_recipe *fm_recipe_memory(fm_arena *a, flashmem_dtype dtype, const fm_shape *shape, const void *data); /* copies */
+const fm_recipe *fm_recipe_memory(fm_arena *a, flashmem_dtype dtype, const fm_shape *shape,
+                                  const void *data); /* copies */
 const fm_recipe *fm_recipe_transpose(fm_arena *a, const fm_recipe *r, const uint32_t *permutation);
 const fm_recipe *fm_recipe_reshape(fm_arena *a, const fm_recipe *r, const fm_shape *shape);
 const fm_recipe *fm_recipe_cast(fm_arena *a, const fm_recipe *r, flashmem_dtype dtype);
-const fm_recipe *fm_recipe_slice(fm_arena *a, const fm_recipe *r, const int64_t *start, const int64_t *step, const fm_shape *shape);
+const fm_recipe *fm_recipe_slice(fm_arena *a, const fm_recipe *r, const int64_t *start, const int64_t *step,
+                                 const fm_shape *shape);
 const fm_recipe *fm_recipe_concat(fm_arena *a, const fm_recipe **inputs, uint32_t count, uint32_t axis);
 const fm_recipe *fm_recipe_broadcast(fm_arena *a, const fm_recipe *r, const fm_shape *shape);
 const fm_recipe *fm_recipe_scale(fm_arena *a, const fm_recipe *r, const fm_recipe *factor);

@@ -7,8 +7,8 @@
 enum { MANY_USES = 256 };
 
 static flashmem_status bug(flashmem_error *err, const fm_node *n, const char *what, const fm_tensor *t) {
-    return fm_fail(err, FLASHMEM_INTERNAL, "graph: node '%s' (%s): %s%s%s%s", n ? n->name : "", n ? n->op_type : "", what,
-                   t ? " '" : "", t ? t->name : "", t ? "'" : "");
+    return fm_fail(err, FLASHMEM_INTERNAL, "graph: node '%s' (%s): %s%s%s%s", n ? n->name : "", n ? n->op_type : "",
+                   what, t ? " '" : "", t ? t->name : "", t ? "'" : "");
 }
 
 /* A mark per tensor, found by its place in g->tensors through a sorted copy of the pointers. */
@@ -51,11 +51,13 @@ static void sort_pointers(const fm_tensor **a, size_t count) {
 
 static flashmem_status verify_tensor(const fm_tensor *t, flashmem_error *err) {
     if (!t->name) return fm_fail(err, FLASHMEM_INTERNAL, "graph: a tensor has no name");
-    if (t->constant && t->producer) return fm_fail(err, FLASHMEM_INTERNAL, "graph: constant '%s' has a producer", t->name);
+    if (t->constant && t->producer)
+        return fm_fail(err, FLASHMEM_INTERNAL, "graph: constant '%s' has a producer", t->name);
     if (t->shaped && (t->shape.rank > FM_MAX_RANK || fm_shape_count(&t->shape) < 0 || !fm_dtype_bytes(t->dtype)))
         return fm_fail(err, FLASHMEM_INTERNAL, "graph: '%s' has an impossible shape or type", t->name);
     if (t->constant && (t->constant->dtype != t->dtype || !fm_shape_equal(&t->constant->shape, &t->shape)))
-        return fm_fail(err, FLASHMEM_INTERNAL, "graph: constant '%s' differs from its recipe in type or shape", t->name);
+        return fm_fail(err, FLASHMEM_INTERNAL, "graph: constant '%s' differs from its recipe in type or shape",
+                       t->name);
     return FLASHMEM_OK;
 }
 
@@ -113,7 +115,8 @@ static flashmem_status verify_uses(const fm_graph *g, const tensor_marks *m, fla
             size_t listed = 0, read = 0;
             for (size_t v = 0; v < t->use_count && t->use_count <= MANY_USES; v++) listed += t->uses[v] == t->uses[u];
             for (uint32_t k = 0; k < t->uses[u]->input_count; k++) read += t->uses[u]->inputs[k] == t;
-            if (read == 0 || (listed != read && t->use_count <= MANY_USES)) return bug(err, t->uses[u], "is listed wrongly as user of", t);
+            if (read == 0 || (listed != read && t->use_count <= MANY_USES))
+                return bug(err, t->uses[u], "is listed wrongly as user of", t);
         }
     }
     return FLASHMEM_OK;
@@ -134,7 +137,8 @@ flashmem_status fm_graph_verify(const fm_graph *g, flashmem_error *err) {
         if (++nodes > g->node_count) return bug(err, n, "is beyond the counted nodes: a cycle in the list?", NULL);
         FM_TRY(verify_node(g, n, &m, err));
     }
-    if (nodes != g->node_count) return fm_fail(err, FLASHMEM_INTERNAL, "graph: %u nodes counted, %u linked", g->node_count, nodes);
+    if (nodes != g->node_count)
+        return fm_fail(err, FLASHMEM_INTERNAL, "graph: %u nodes counted, %u linked", g->node_count, nodes);
     FM_TRY(verify_ends(g, &m, err));
     return verify_uses(g, &m, err);
 }

@@ -33,7 +33,8 @@ static flashmem_status convert_attribute(fm_onnx_model *m, const FmOnnx__Attribu
     case FM_ATTR_GRAPH: return FLASHMEM_OK;
     case FM_ATTR_TENSOR:
         if (!p->t)
-            return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: node '%s': attribute '%s' holds no tensor", m->g->path, node, to->name);
+            return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: node '%s': attribute '%s' holds no tensor", m->g->path, node,
+                           to->name);
         return fm_onnx_tensor(m, p->t, fm_arena_printf(a, "%s.%s", node, to->name), &to->tensor, err);
     case FM_ATTR_FLOATS:
         to->floats = p->floats;
@@ -49,9 +50,11 @@ static flashmem_status convert_attribute(fm_onnx_model *m, const FmOnnx__Attribu
         for (size_t i = 0; i < p->n_strings; i++) to->strings[i] = text_of(a, &p->strings[i]);
         return FLASHMEM_OK;
     default:
-        return fm_fail(err, FLASHMEM_UNSUPPORTED,
-                       "%s: node '%s': attribute '%s' is of kind %d: only numbers, strings, dense tensors and their lists "
-                       "are supported", m->g->path, node, to->name, (int)to->kind);
+        return fm_fail(
+            err, FLASHMEM_UNSUPPORTED,
+            "%s: node '%s': attribute '%s' is of kind %d: only numbers, strings, dense tensors and their lists "
+            "are supported",
+            m->g->path, node, to->name, (int)to->kind);
     }
 }
 
@@ -104,7 +107,8 @@ flashmem_status fm_onnx_constant(const fm_onnx_body *b, const char *node, const 
         case FM_ATTR_FLOATS: *out = fm_recipe_memory(a, FLASHMEM_F32, &list, v->floats); return FLASHMEM_OK;
         case FM_ATTR_INTS: *out = fm_recipe_memory(a, FLASHMEM_I64, &list, v->ints); return FLASHMEM_OK;
         default:
-            return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: node '%s' (Constant): '%s' holds strings", path, node, v->name);
+            return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: node '%s' (Constant): '%s' holds strings", path, node,
+                           v->name);
         }
     }
     return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: node '%s' (Constant): no value", path, node);

@@ -50,7 +50,8 @@ flashmem_status fm_onnx_if(const fm_onnx_body *b, const FmOnnx__Node *proto, con
     fm_names_init(&list.seen, g->arena, NULL);
     FM_PUSH(g->arena, list.tensors, list.count, list.capacity) = condition;
     fm_onnx_captures(proto, add_capture, &list);
-    fm_node *node = fm_graph_insert(g, b->before, &op_if, name, list.tensors, (uint32_t)list.count, outputs, output_count);
+    fm_node *node = fm_graph_insert(g, b->before, &op_if, name, list.tensors, (uint32_t)list.count, outputs,
+                                    output_count);
     node->opset = FM_ONNX_NEWEST_OPSET;
     node->params = pending;
     return FLASHMEM_OK;

@@ -108,11 +108,13 @@ flashmem_status fm_onnx_external_path(const fm_graph *g, const char *tensor, con
                                       flashmem_error *err) {
     const char *location = entry(t, "location");
     if (!location || !*location)
-        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' has external data without a location", g->path, tensor);
+        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' has external data without a location", g->path,
+                       tensor);
     if (leaves_folder(location))
-        return fm_fail(err, FLASHMEM_BAD_MODEL,
-                       "%s: tensor '%s' has external data at '%s': a location must lie in the model's folder, without '..'",
-                       g->path, tensor, location);
+        return fm_fail(
+            err, FLASHMEM_BAD_MODEL,
+            "%s: tensor '%s' has external data at '%s': a location must lie in the model's folder, without '..'",
+            g->path, tensor, location);
     const char *slash = strrchr(g->path, '/');
     *path = slash ? fm_arena_printf(g->arena, "%.*s/%s", (int)(slash - g->path), g->path, location)
                   : fm_arena_strdup(g->arena, location);
@@ -144,11 +146,11 @@ static flashmem_status fill_source(fm_onnx_model *m, const char *tensor, const c
     char  *end = NULL;
     double deviation = strncmp(fill, "normal:", 7) == 0 ? strtod(fill + 7, &end) : 0;
     if (!end || end == fill + 7 || *end || !(deviation >= 0 && deviation < 1e30))
-        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' has fill '%.60s', expected normal:<deviation>", of, tensor,
-                       fill);
+        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' has fill '%.60s', expected normal:<deviation>", of,
+                       tensor, fill);
     if (!fm_dtype_is_float(dtype))
-        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' has fill '%.60s' and type %s, expected a float type", of,
-                       tensor, fill, fm_dtype_name(dtype));
+        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' has fill '%.60s' and type %s, expected a float type",
+                       of, tensor, fill, fm_dtype_name(dtype));
     *out = fm_source_fill(m->g->arena, tensor, deviation, dtype, bytes);
     return FLASHMEM_OK;
 }
@@ -163,15 +165,17 @@ flashmem_status fm_onnx_external(fm_onnx_model *m, const char *tensor, const FmO
     FM_TRY(number(g, tensor, t, "length", &length, err));
     if (length != bytes)
         return fm_fail(err, FLASHMEM_BAD_MODEL,
-                       "%s: tensor '%s' has %" PRIu64 " bytes of external data, its type and shape need %" PRIu64, g->path,
-                       tensor, length, bytes);
+                       "%s: tensor '%s' has %" PRIu64 " bytes of external data, its type and shape need %" PRIu64,
+                       g->path, tensor, length, bytes);
     external_file *file = find_file(m->files, path);
     const char    *fill = fm_names_local(&m->fills, tensor);
     if (!file->exists && fill) return fill_source(m, tensor, fill, path, dtype, bytes, out, err);
     if (!file->exists)
         return fm_fail(err, FLASHMEM_IO,
-                       "%s: tensor '%s' needs %" PRIu64 " bytes at offset %" PRIu64 " of '%s', which does not exist: put the "
-                       "file beside the model", g->path, tensor, bytes, offset, path);
+                       "%s: tensor '%s' needs %" PRIu64 " bytes at offset %" PRIu64
+                       " of '%s', which does not exist: put the "
+                       "file beside the model",
+                       g->path, tensor, bytes, offset, path);
     if (offset > file->bytes || bytes > file->bytes - offset)
         return fm_fail(err, FLASHMEM_IO,
                        "%s: tensor '%s' needs %" PRIu64 " bytes at offset %" PRIu64 " of '%s', which has %" PRIu64

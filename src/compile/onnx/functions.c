@@ -33,13 +33,20 @@ flashmem_status fm_onnx_call(const fm_onnx_body *b, const FmOnnx__Function *f, c
     fm_names *scope = fm_arena_alloc(g->arena, sizeof *scope);
     if (input_count > f->n_input || output_count > f->n_output)
         return fm_fail(err, FLASHMEM_BAD_MODEL,
-                       "%s: node '%s' (%s): %u inputs and %u outputs, the function has %zu and %zu", g->path, name, f->name,
-                       input_count, output_count, f->n_input, f->n_output);
+                       "%s: node '%s' (%s): %u inputs and %u outputs, the function has %zu and %zu", g->path, name,
+                       f->name, input_count, output_count, f->n_input, f->n_output);
     fm_names_init(scope, g->arena, NULL); /* a function sees nothing around its call */
     for (uint32_t i = 0; i < f->n_input; i++)
         fm_names_put(scope, f->input[i], i < input_count && inputs[i] ? inputs[i] : &fm_onnx_absent);
-    fm_onnx_body body = { .m = b->m, .scope = scope, .opsets = f->opset_import, .opset_count = f->n_opset_import,
-                          .arguments = attrs, .argument_count = attr_count, .function = (FmOnnx__Function *)f,
-                          .prefix = fm_arena_printf(g->arena, "%s/", name), .before = b->before, .depth = b->depth + 1 };
+    fm_onnx_body body = { .m = b->m,
+                          .scope = scope,
+                          .opsets = f->opset_import,
+                          .opset_count = f->n_opset_import,
+                          .arguments = attrs,
+                          .argument_count = attr_count,
+                          .function = (FmOnnx__Function *)f,
+                          .prefix = fm_arena_printf(g->arena, "%s/", name),
+                          .before = b->before,
+                          .depth = b->depth + 1 };
     return fm_onnx_nodes(&body, f->node, f->n_node, f->output, outputs, output_count, err);
 }

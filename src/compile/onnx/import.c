@@ -26,7 +26,8 @@ flashmem_status fm_onnx_load(fm_graph *g, uint64_t hoist_above, fm_onnx_model **
     FM_PUSH(g->arena, g->fds, g->fd_count, g->fd_capacity) = m->fd;
     FM_TRY(fm_onnx_scan(g->arena, m->fd, g->path, file_bytes, hoist_above, &reduced, &reduced_bytes, err));
     m->proto = fm_onnx__model__unpack(&allocator, reduced_bytes, reduced);
-    if (!m->proto) return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: not a valid ONNX file: protobuf cannot parse it", g->path);
+    if (!m->proto)
+        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: not a valid ONNX file: protobuf cannot parse it", g->path);
     if (!m->proto->graph)
         return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: not an ONNX model: it has no graph", g->path);
     m->files = fm_onnx_files_create(g);
@@ -44,8 +45,8 @@ flashmem_status fm_onnx_load(fm_graph *g, uint64_t hoist_above, fm_onnx_model **
 static flashmem_status read_dims(fm_onnx_model *m, const FmOnnx__Shape *shape, fm_tensor *t, flashmem_error *err) {
     fm_graph *g = m->g;
     if (shape->n_dim > FM_MAX_RANK)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: input '%s' has %zu dims, at most %d are supported", g->path, t->name,
-                       shape->n_dim, FM_MAX_RANK);
+        return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: input '%s' has %zu dims, at most %d are supported", g->path,
+                       t->name, shape->n_dim, FM_MAX_RANK);
     t->shape.rank = (uint32_t)shape->n_dim;
     t->shaped = true;
     for (uint32_t i = 0; i < t->shape.rank; i++) {
@@ -56,7 +57,8 @@ static flashmem_status read_dims(fm_onnx_model *m, const FmOnnx__Shape *shape, f
         t->shaped = t->shaped && fixed;
     }
     if (t->shaped && fm_shape_count(&t->shape) < 0)
-        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: input '%s' has more elements than any memory holds", g->path, t->name);
+        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: input '%s' has more elements than any memory holds", g->path,
+                       t->name);
     return FLASHMEM_OK;
 }
 
@@ -117,8 +119,10 @@ static void warn_of_newer(const fm_onnx_model *m) {
         const FmOnnx__OperatorSet *o = m->proto->opset_import[i];
         bool                       standard = !o->domain || !*o->domain || strcmp(o->domain, "ai.onnx") == 0;
         if (standard && o->version > FM_ONNX_NEWEST_OPSET)
-            fm_warn(m->g->log, "import", "%s: opset %" PRId64 " is newer than %d, the newest known: operators are read as "
-                    "they were then", m->g->path, o->version, FM_ONNX_NEWEST_OPSET);
+            fm_warn(m->g->log, "import",
+                    "%s: opset %" PRId64 " is newer than %d, the newest known: operators are read as "
+                    "they were then",
+                    m->g->path, o->version, FM_ONNX_NEWEST_OPSET);
     }
 }
 
@@ -161,8 +165,8 @@ flashmem_status fm_onnx_check_outputs(const fm_onnx_model *m, flashmem_error *er
         const fm_tensor    *t = m->g->outputs[i];
         int32_t             declared = type && type->tensor_type ? type->tensor_type->elem_type : 0;
         if (declared && (flashmem_dtype)declared != t->dtype)
-            return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: output '%s' is declared %s, its node makes %s", m->g->path, t->name,
-                           fm_onnx_type_name(declared), fm_dtype_name(t->dtype));
+            return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: output '%s' is declared %s, its node makes %s", m->g->path,
+                           t->name, fm_onnx_type_name(declared), fm_dtype_name(t->dtype));
     }
     return FLASHMEM_OK;
 }

@@ -43,7 +43,8 @@ static flashmem_status declare_outputs(fm_onnx_body *b, FmOnnx__Node **nodes, si
             if (!*name) continue;
             if (fm_names_local(b->scope, name)) return duplicate(b, name, err);
             fm_tensor *t = fm_names_local(targets, name);
-            fm_names_put(b->scope, name, t ? t : fm_graph_tensor(g, fm_arena_printf(g->arena, "%s%s", b->prefix, name)));
+            fm_names_put(b->scope, name,
+                         t ? t : fm_graph_tensor(g, fm_arena_printf(g->arena, "%s%s", b->prefix, name)));
         }
     return FLASHMEM_OK;
 }
@@ -57,8 +58,10 @@ static flashmem_status opset_of(const fm_onnx_body *b, const char *domain, const
         *version = b->opsets[i]->version;
         if (!standard || *version >= FM_ONNX_OLDEST_OPSET) return FLASHMEM_OK;
         return fm_fail(err, FLASHMEM_UNSUPPORTED,
-                       "%s: opset %" PRId64 " is older than %d, the oldest supported: export the model again, or convert it "
-                       "with onnx.version_converter", b->m->g->path, *version, FM_ONNX_OLDEST_OPSET);
+                       "%s: opset %" PRId64
+                       " is older than %d, the oldest supported: export the model again, or convert it "
+                       "with onnx.version_converter",
+                       b->m->g->path, *version, FM_ONNX_OLDEST_OPSET);
     }
     *version = 1;
     if (!standard) return FLASHMEM_OK;
@@ -78,8 +81,8 @@ static void note_unknown(fm_onnx_model *m, const char *op_type, const char *doma
         (fm_onnx_unknown){ .op_type = op_type, .domain = domain, .node = node, .why = why, .count = 1 };
 }
 
-static flashmem_status resolve_inputs(const fm_onnx_body *b, const FmOnnx__Node *p, const char *node, fm_tensor **inputs,
-                                      flashmem_error *err) {
+static flashmem_status resolve_inputs(const fm_onnx_body *b, const FmOnnx__Node *p, const char *node,
+                                      fm_tensor **inputs, flashmem_error *err) {
     for (size_t i = 0; i < p->n_input; i++) {
         if (!*p->input[i]) continue; /* an optional input left out */
         fm_tensor *t = fm_names_find(b->scope, p->input[i]);
@@ -146,12 +149,13 @@ static flashmem_status import_node(const fm_onnx_body *b, const FmOnnx__Node *p,
     if (!f && standard && strcmp(p->op_type, "If") == 0)
         return fm_onnx_if(b, p, name, p->n_input ? inputs[0] : NULL, outputs, (uint32_t)p->n_output, err);
     if (!f && !(standard && strcmp(p->op_type, "Constant") == 0) && !fm_op_find(p->op_type, domain))
-        return import_operator(b, p, name, opset, inputs, outputs, NULL, 0, err); /* unknown: its attributes may be too */
+        return import_operator(b, p, name, opset, inputs, outputs, NULL, 0,
+                               err); /* unknown: its attributes may be too */
     FM_TRY(fm_onnx_attributes(b, p, name, &attrs, &attr_count, err));
     if (f) {
         if (b->depth >= DEEPEST_CALL)
-            return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: node '%s' (%s): functions call each other deeper than %d", g->path,
-                           name, p->op_type, DEEPEST_CALL);
+            return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: node '%s' (%s): functions call each other deeper than %d",
+                           g->path, name, p->op_type, DEEPEST_CALL);
         return fm_onnx_call(b, f, name, inputs, (uint32_t)p->n_input, outputs, (uint32_t)p->n_output, attrs, attr_count,
                             err);
     }

@@ -136,9 +136,11 @@ static flashmem_status read_varint(scanner *s, uint64_t end, uint64_t *value) {
 
 static flashmem_status reserve(scanner *s, size_t more) {
     if (more > LARGEST_REDUCED || s->out_bytes > LARGEST_REDUCED - more)
-        return fm_fail(s->err, FLASHMEM_UNSUPPORTED,
-                       "%s: more than %d MiB of graph and constants that are not raw data: store large tensors as raw_data "
-                       "or as external data", s->path, LARGEST_REDUCED >> 20);
+        return fm_fail(
+            s->err, FLASHMEM_UNSUPPORTED,
+            "%s: more than %d MiB of graph and constants that are not raw data: store large tensors as raw_data "
+            "or as external data",
+            s->path, LARGEST_REDUCED >> 20);
     if (s->out_capacity - s->out_bytes >= more) return FLASHMEM_OK;
     size_t capacity = s->out_capacity * 2 > s->out_bytes + more ? s->out_capacity * 2 : s->out_bytes + more + 4096;
     uint8_t *larger = fm_arena_alloc(s->arena, capacity);

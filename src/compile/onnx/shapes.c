@@ -15,9 +15,8 @@ static flashmem_status bind_symbol(fm_graph *g, fm_names *symbols, const char *n
                                    flashmem_error *err) {
     symbol *s = fm_names_local(symbols, name);
     if (s && s->size != size)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
-                       "%s: dimension '%s' is %" PRId64 " by %s and %" PRId64 " by %s", g->path, name, s->size, s->by, size,
-                       by);
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%s: dimension '%s' is %" PRId64 " by %s and %" PRId64 " by %s",
+                       g->path, name, s->size, s->by, size, by);
     if (s) return FLASHMEM_OK;
     s = fm_arena_alloc(g->arena, sizeof *s);
     *s = (symbol){ size, by };
@@ -50,7 +49,8 @@ static void list_inputs(const fm_graph *g, bool all, char *text, size_t room) {
             const char *sep = a ? ", " : "";
             int put;
             if (a == t->shape.rank) put = snprintf(dims + at, sizeof dims - at, "%s", "");
-            else if (t->shape.dims[a] >= 0) put = snprintf(dims + at, sizeof dims - at, "%s%" PRId64, sep, t->shape.dims[a]);
+            else if (t->shape.dims[a] >= 0)
+                put = snprintf(dims + at, sizeof dims - at, "%s%" PRId64, sep, t->shape.dims[a]);
             else put = snprintf(dims + at, sizeof dims - at, "%s%.24s", sep, t->dim_names[a] ? t->dim_names[a] : "?");
             at += (uint32_t)put;
         }
@@ -75,8 +75,8 @@ static flashmem_status fix_input(fm_graph *g, fm_names *symbols, fm_tensor *t, c
                        t->name, t->shape.rank, s->rank);
     for (uint32_t a = 0; a < s->rank; a++) {
         if (s->dims[a] < 1)
-            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "shape of input '%s': dimension %" PRId64 " at axis %u", t->name,
-                           s->dims[a], a);
+            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "shape of input '%s': dimension %" PRId64 " at axis %u",
+                           t->name, s->dims[a], a);
         if (!open && t->shape.dims[a] >= 0 && t->shape.dims[a] != s->dims[a])
             return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
                            "%s: input '%s' has dimension %" PRId64 " at axis %u, the given shape has %" PRId64, g->path,
@@ -95,8 +95,8 @@ static flashmem_status apply_shape(fm_graph *g, fm_names *symbols, const flashme
     if (t && s->rank > 0) return fix_input(g, symbols, t, s, err);
     if (s->name && s->rank == 0 && is_symbol(g, s->name)) {
         if (s->dims[0] < 1)
-            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "dimension '%s' is %" PRId64 ", expected at least 1", s->name,
-                           s->dims[0]);
+            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "dimension '%s' is %" PRId64 ", expected at least 1",
+                           s->name, s->dims[0]);
         return bind_symbol(g, symbols, s->name, s->dims[0], "its --shape", err);
     }
     if (t) { /* one number for an input of one axis */
@@ -121,8 +121,8 @@ static flashmem_status report_open(fm_graph *g, uint32_t open, flashmem_error *e
         used += (size_t)snprintf(example + used, sizeof example - used, "%s%" PRId64, a ? "x" : "", d);
     }
     return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
-                   "%s: %u input%s sizes that are not fixed: %s; give each, for example --shape %.60s=%s", g->path, open,
-                   open == 1 ? " has" : "s have", text, first->name, used ? example : "1x128");
+                   "%s: %u input%s sizes that are not fixed: %s; give each, for example --shape %.60s=%s", g->path,
+                   open, open == 1 ? " has" : "s have", text, first->name, used ? example : "1x128");
 }
 
 flashmem_status fm_onnx_fix_shapes(fm_graph *g, const flashmem_shape *shapes, uint32_t count, flashmem_error *err) {

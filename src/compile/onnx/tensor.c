@@ -55,9 +55,9 @@ static flashmem_status read_facts(const fm_onnx_model *m, const FmOnnx__Tensor *
 static flashmem_status wrong_size(const tensor_facts *f, const char *field, uint64_t found, uint64_t expected,
                                   const char *unit, flashmem_error *err) {
     char shape[160];
-    return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' (%s %s) has %" PRIu64 " %s in %s, expected %" PRIu64, f->path,
-                   f->label, fm_dtype_name(f->dtype), fm_shape_print(&f->shape, shape, sizeof shape), found, unit, field,
-                   expected);
+    return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' (%s %s) has %" PRIu64 " %s in %s, expected %" PRIu64,
+                   f->path, f->label, fm_dtype_name(f->dtype), fm_shape_print(&f->shape, shape, sizeof shape), found,
+                   unit, field, expected);
 }
 
 /* int32_data holds every type up to 32 bits; half types by their bits. */
@@ -82,7 +82,8 @@ static flashmem_status typed_data(fm_arena *a, const tensor_facts *f, const void
         *data = t->float_data;
         return FLASHMEM_OK;
     case FLASHMEM_F64:
-        if (t->n_double_data != f->count) return wrong_size(f, "double_data", t->n_double_data, f->count, "values", err);
+        if (t->n_double_data != f->count)
+            return wrong_size(f, "double_data", t->n_double_data, f->count, "values", err);
         *data = t->double_data;
         return FLASHMEM_OK;
     case FLASHMEM_I64:
@@ -91,7 +92,8 @@ static flashmem_status typed_data(fm_arena *a, const tensor_facts *f, const void
         return FLASHMEM_OK;
     case FLASHMEM_U64:
     case FLASHMEM_U32:
-        if (t->n_uint64_data != f->count) return wrong_size(f, "uint64_data", t->n_uint64_data, f->count, "values", err);
+        if (t->n_uint64_data != f->count)
+            return wrong_size(f, "uint64_data", t->n_uint64_data, f->count, "values", err);
         *data = t->uint64_data;
         if (f->dtype == FLASHMEM_U32) {
             uint32_t *narrowed = fm_arena_alloc(a, (size_t)f->bytes);
@@ -115,8 +117,9 @@ static flashmem_status hoisted_source(const fm_onnx_model *m, const tensor_facts
     bool fits = field == RAW_DATA || (field == FLOAT_DATA && f->dtype == FLASHMEM_F32) ||
                 (field == DOUBLE_DATA && f->dtype == FLASHMEM_F64);
     if (!fits || t->has_raw_data || t->n_float_data || t->n_double_data)
-        return fm_fail(err, FLASHMEM_BAD_MODEL, "%s: tensor '%s' (%s) has data in more than one field, or in a wrong one",
-                       f->path, f->label, fm_dtype_name(f->dtype));
+        return fm_fail(err, FLASHMEM_BAD_MODEL,
+                       "%s: tensor '%s' (%s) has data in more than one field, or in a wrong one", f->path, f->label,
+                       fm_dtype_name(f->dtype));
     if (t->hoisted_bytes != f->bytes) return wrong_size(f, "its data", t->hoisted_bytes, f->bytes, "bytes", err);
     *out = fm_source_file(m->g->arena, f->path, m->fd, t->hoisted_offset, f->bytes);
     return FLASHMEM_OK;

@@ -150,8 +150,8 @@ static uint64_t hash_node(const fm_node *node) {
 }
 
 static bool same_node(const fm_node *a, const fm_node *b) {
-    if (a->op != b->op || a->opset != b->opset || a->input_count != b->input_count || a->output_count != b->output_count ||
-        a->attr_count != b->attr_count || a->params || b->params || is_random(a))
+    if (a->op != b->op || a->opset != b->opset || a->input_count != b->input_count ||
+        a->output_count != b->output_count || a->attr_count != b->attr_count || a->params || b->params || is_random(a))
         return false;
     if (a->input_count && memcmp(a->inputs, b->inputs, a->input_count * sizeof *a->inputs) != 0) return false;
     for (uint32_t i = 0; i < a->attr_count; i++)
