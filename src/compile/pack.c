@@ -1,5 +1,5 @@
-/* Writing the pack: objects one after the other, each in pieces that fit two fixed buffers, then the tables read by row.
- * Nothing here depends on how large a weight is. */
+/* Writing the pack: objects one after the other, each in pieces that fit two fixed buffers, then the tables read by
+ * row.  Nothing here depends on how large a weight is. */
 #include "compile/pack.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* Columns of a matrix to panels.  The columns are read as they lie in the source, rows or columns first, in runs as long
- * as it has; then rearranged in tiles that stay in the first-level cache, and rounded to float16 on the way out. */
+/* Columns of a matrix to panels.  The columns are read as they lie in the source, rows or columns first, in runs as
+ * long as it has; then rearranged in tiles that stay in the first-level cache, and rounded to float16 on the way out. */
 #include <assert.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Graph edits keep links whole; the verifier notices every kind of damage; simplification removes what changes nothing. */
+/* Graph edits keep links whole; the verifier notices every kind of damage; simplification removes what changes
+ * nothing. */
 #include "compile/ops/op.h"
 #include "tests/compile/imported.h"
 

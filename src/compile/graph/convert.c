@@ -1,5 +1,5 @@
-/* Conversion in two moves over short blocks: load to the widest type of the class (double, int64, uint64), store from it.
- * Pairs that weights use (float32 and float16) have straight loops. */
+/* Conversion in two moves over short blocks: load to the widest type of the class (double, int64, uint64), then store
+ * from it.  Pairs that weights use (float32 and float16) have straight loops. */
 #include "compile/graph/convert.h"
 
 #include <assert.h>

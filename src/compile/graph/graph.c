@@ -99,7 +99,7 @@ void fm_graph_set_input(fm_graph *g, fm_node *node, uint32_t index, fm_tensor *t
     add_use(g, tensor, node);
 }
 
-/* An output keeps its name.  Where `to` has a name of its own to keep, `from` stays the output and only its uses move. */
+/* An output keeps its name.  Where `to` has a name of its own to keep, `from` stays the output; only uses move. */
 static void move_output(fm_graph *g, fm_tensor *from, fm_tensor *to) {
     if (!from->is_output || to->is_output || to->is_input || to->constant) return;
     for (size_t i = 0; i < g->output_count; i++)

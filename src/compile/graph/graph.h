@@ -76,8 +76,8 @@ fm_node *fm_graph_insert(fm_graph *g, fm_node *before, const struct fm_op *op, c
                          uint32_t input_count, fm_tensor **outputs, uint32_t output_count);
 void     fm_graph_remove(fm_graph *g, fm_node *node); /* unlinks; its outputs lose their producer */
 void fm_graph_set_input(fm_graph *g, fm_node *node, uint32_t index, fm_tensor *tensor); /* relinks uses; NULL allowed */
-/* Every use of `from` becomes `to`, but for a use by the node that makes `to`.  `to` also becomes the output that `from`
- * was, under its name; unless it is an input, constant or output itself: then `from` stays the output. */
+/* Every use of `from` becomes `to`, but for a use by the node that makes `to`.  `to` also becomes the output that
+ * `from` was, under its name; unless it is an input, constant or output itself: then `from` stays the output. */
 void     fm_graph_replace(fm_graph *g, fm_tensor *from, fm_tensor *to);
 /* Removes nodes whose outputs nobody uses. */
 void     fm_graph_prune(fm_graph *g);

@@ -1,5 +1,5 @@
-/* Constants as recipes: a tree over sources that can be evaluated box by box, so that no weight is ever whole in memory.
- * Who may include: compile.  All nodes live in the compilation's arena and are immutable. */
+/* Constants as recipes: a tree over sources that can be evaluated box by box, so that no weight is ever whole in
+ * memory.  Who may include: compile.  All nodes live in the compilation's arena and are immutable. */
 #ifndef FM_COMPILE_GRAPH_RECIPE_H
 #define FM_COMPILE_GRAPH_RECIPE_H
 

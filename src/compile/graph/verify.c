@@ -3,7 +3,7 @@
 
 #include "compile/ops/op.h"
 
-/* Beyond this the list is only checked to hold as many readers as there are: comparing each with each takes too long. */
+/* Longer lists are only checked to hold as many readers as there are: comparing each with each takes too long. */
 enum { MANY_USES = 256 };
 
 static flashmem_status bug(flashmem_error *err, const fm_node *n, const char *what, const fm_tensor *t) {
