@@ -143,14 +143,23 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Sums the steps of one operation per repeat, and prints. */
+static double median(double *samples, uint32_t count) {
+    qsort(samples, count, sizeof *samples, ascending);
+    return samples[count / 2];
+}
+
+/* An operation's time is the sum of its steps, per repeat. */
 static void report(const shape *s, const fm_row *row, const options *o, const fm_program *p, double *samples, double flops) {
+    char steps[256] = "";
     for (uint32_t step = 1; step < p->step_count; step++)
         for (uint32_t r = 0; r < o->repeats; r++) samples[r] += samples[step * o->repeats + r];
-    qsort(samples, o->repeats, sizeof *samples, ascending);
+    for (uint32_t step = 1; step < p->step_count; step++)
+        snprintf(steps + strlen(steps), sizeof steps - strlen(steps), "%s%.2f", step > 1 ? ", " : "",
+                 median(samples + step * o->repeats, o->repeats) * 1e6);
+    double typical = median(samples, o->repeats), least = samples[0];
     printf("{\"shape\": \"%s\", \"model\": \"%s\", \"row\": \"%s\", \"weights\": \"%s\", \"us_min\": %.2f, \"us_median\": %.2f, "
-           "\"gflops_max\": %.2f, \"gflops_median\": %.2f}\n", s->name, s->model, row->name, o->half ? "fp16" : "fp32",
-           samples[0] * 1e6, samples[o->repeats / 2] * 1e6, flops / samples[0] * 1e-9, flops / samples[o->repeats / 2] * 1e-9);
+           "\"us_later_steps\": [%s], \"gflops_max\": %.2f, \"gflops_median\": %.2f}\n", s->name, s->model, row->name,
+           o->half ? "fp16" : "fp32", least * 1e6, typical * 1e6, steps, flops / least * 1e-9, flops / typical * 1e-9);
     fflush(stdout);
 }
 

@@ -29,6 +29,14 @@
 FM_TILE(tile_large, TILE_ROWS, WEIGHT, LOAD_WEIGHT)
 FM_TILE(tile_small, SMALL_ROWS, WEIGHT, LOAD_WEIGHT)
 
+/* A run over the image's edge: elements [low, high) of it lie inside. */
+static void copy_edge(float *to, __global const float *x, const int from, const int length, const int low, const int high) {
+    const int first = clamp(low, 0, length), last = clamp(high, first, length);
+    fm_clear(to, first);
+    FM_PLAIN_LOOP for (int i = first; i < last; i++) to[i] = x[from + i];
+    fm_clear(to + last, length - last);
+}
+
 __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float *out, const int x_offset, const int x_n,
                          const int x_h, const int x_w, const int x_c, const int in_h, const int in_w, const int in_c,
                          const int out_offset, const int out_n, const int out_h, const int out_w, const int out_c,
@@ -39,7 +47,7 @@ __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float 
                          const int panels) {
     float     a[MOST_ROWS * CHUNK];
     float16   acc[MOST_ROWS * BLOCK_PANELS];
-    int       row_n[MOST_ROWS], row_h[MOST_ROWS], row_w[MOST_ROWS];
+    int       row_n[MOST_ROWS], row_h[MOST_ROWS], row_w[MOST_ROWS], row_x[MOST_ROWS];
     const int row0 = (int)get_global_id(0) * block_rows;
     const int count = get_global_id(0) + 1 == get_global_size(0) ? rows - row0 : block_rows;
     const int groups = (int)get_global_size(1), pairs = (panels + 1) / 2;
@@ -51,6 +59,7 @@ __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float 
         row_w[r] = w;
         row_h[r] = h;
         row_n[r] = n;
+        row_x[r] = x_offset + n * x_n + h * stride_h * x_h + w * stride_w * x_w;
         if (++w == size_w) w = 0, h++;
         if (h == size_h) h = 0, n++;
     }
@@ -62,18 +71,17 @@ __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float 
         const int k_count = min(chunk, total - k0);
         int       run = k0 / run_length, skip = k0 - run * run_length;
         for (int done = 0; done < k_count; run++, skip = 0) {
-            const int kh = run / runs_w, down = kh * dilation_h - pad_top, right = (run - kh * runs_w) * dilation_w - pad_left;
-            const int length = min(run_length - skip, k_count - done);
-            for (int r = 0; r < count; r++) {
+            const int kh = run / runs_w, kw = run - kh * runs_w, length = min(run_length - skip, k_count - done);
+            const int down = kh * dilation_h - pad_top, right = kw * dilation_w - pad_left;
+            const int offset = down * x_h + right * x_w + skip;
+            FM_PLAIN_LOOP for (int r = 0; r < count; r++) {
                 const int ih = row_h[r] * stride_h + down, iw = row_w[r] * stride_w + right;
-                /* inputs [low, high) of the run lie inside the image */
-                const int low = clamp(-iw, 0, run_taps) * in_c;
-                const int high = ih < 0 || ih >= in_h ? low : clamp(in_w - iw, 0, run_taps) * in_c;
-                const int first = clamp(low - skip, 0, length), last = clamp(high - skip, first, length);
-                float    *to = a + r * CHUNK + done;
-                fm_clear(to, first);
-                fm_copy(to + first, x + (x_offset + row_n[r] * x_n + ih * x_h + iw * x_w + skip + first), last - first);
-                fm_clear(to + last, length - last);
+                const bool beside = ih < 0 || ih >= in_h;
+                if (!beside && iw >= 0 && iw <= in_w - run_taps)
+                    fm_copy(a + r * CHUNK + done, x + (row_x[r] + offset), length);
+                else
+                    copy_edge(a + r * CHUNK + done, x, row_x[r] + offset, length, -iw * in_c - skip,
+                              beside ? 0 : (in_w - iw) * in_c - skip);
             }
             done += length;
         }
