@@ -85,6 +85,9 @@ static void check_all_budgets(const fm_synthetic *what) {
     o.serial = 1;
     assert_true(outputs_of(&o, &hooks, 3, &stats) == expected);
     assert_true(stats.serial_read > 0 && stats.serial_compute > 0);
+    o = options_for(FLASHMEM_BUDGET_OFF, 0);
+    o.serial = 1;
+    assert_true(outputs_of(&o, &hooks, 3, &stats) == expected);
 }
 
 static void test_run__same_outputs_at_every_budget(void **state) {

@@ -196,6 +196,18 @@ static bool open_backend(fm_reader *reader) {
     return false;
 }
 
+/* Rows go first: a launch waits for all of them, while the objects behind were read ahead of need. */
+static bool may_submit(const fm_reader *reader) {
+    return !fm_reader_halted(reader) && !atomic_load(&reader->rows) &&
+           (!reader->config.serial || atomic_load(&reader->phase));
+}
+
+/* Launches ended between the look at them and going to sleep. */
+static bool memory_became_free(const fm_reader *reader) {
+    return may_submit(reader) && !reader->exhausted && reader->offset == 0 &&
+           launches_needed(reader) <= atomic_load(&reader->config.progress->completed);
+}
+
 static void *reader_main(void *argument) {
     fm_reader *reader = argument;
     if (!open_backend(reader)) {
@@ -207,17 +219,12 @@ static void *reader_main(void *argument) {
         bool     full = false;
         if (atomic_load(&reader->stopping) && !reader->in_flight) break;
         fm_reader_submit_rows(reader);
-        if (!fm_reader_halted(reader)) {
-            if (!reader->config.serial || atomic_load(&reader->phase)) {
-                full = submit_chunks(reader);
-                if (!full && reader->config.serial && !reader->in_flight && !reader->ring_count) end_phase(reader);
-            }
+        if (may_submit(reader)) {
+            full = submit_chunks(reader);
+            if (!full && reader->config.serial && !reader->in_flight && !reader->ring_count) end_phase(reader);
         }
         atomic_store(&reader->asleep, 1);
-        bool free_now = !full && !reader->exhausted && reader->offset == 0 && !fm_reader_halted(reader) &&
-                        (!reader->config.serial || atomic_load(&reader->phase)) &&
-                        launches_needed(reader) <= atomic_load(&reader->config.progress->completed);
-        if (free_now || atomic_load(&reader->pokes) != pokes) {
+        if ((!full && memory_became_free(reader)) || atomic_load(&reader->pokes) != pokes) {
             atomic_store(&reader->asleep, 0);
             continue;
         }

@@ -10,6 +10,7 @@
 #include "run/stream/read_ops.h"
 
 static const uint64_t WAKE = UINT64_MAX;
+enum { LARGE_READ = 64 << 10 };
 
 typedef struct ring {
     struct io_uring uring;
@@ -67,12 +68,14 @@ static int ring_open(void **state, uint32_t most) {
     return 0;
 }
 
+/* Large reads start at once; small ones come in batches and start together when the reader waits. */
 static int ring_submit(void *state, const fm_read *read) {
     ring                *r = state;
     struct io_uring_sqe *sqe = next_entry(r);
     if (!sqe) return -EBUSY;
     io_uring_prep_read(sqe, read->fd, read->to, read->bytes, read->offset);
     sqe->user_data = read->tag;
+    if (read->bytes < LARGE_READ) return 0;
     int submitted;
     while ((submitted = io_uring_submit(&r->uring)) == -EINTR) {
     }
@@ -83,7 +86,7 @@ static int ring_wait(void *state, fm_read_done *done, uint32_t capacity) {
     ring                *r = state;
     struct io_uring_cqe *cqe = NULL;
     uint32_t             count = 0;
-    int                  result = io_uring_wait_cqe(&r->uring, &cqe);
+    int                  result = io_uring_submit_and_wait(&r->uring, 1);
     if (result < 0) return result == -EINTR || result == -EAGAIN ? 0 : result;
     while (count < capacity && io_uring_peek_cqe(&r->uring, &cqe) == 0) {
         uint64_t tag = cqe->user_data;
