@@ -9,6 +9,11 @@
 #include "base/half.h"
 #include "tests/base/cmocka_setup.h"
 
+bool fm_case_wants(const fm_row *row) {
+    const char *wanted = getenv("FLASHMEM_TEST_ROW");
+    return !wanted || strstr(row->name, wanted);
+}
+
 void fm_case_open(fm_case *c, uint32_t seed) {
     *c = (fm_case){ .arena = fm_arena_create(), .seed = seed };
     assert_non_null(c->arena);

@@ -18,6 +18,8 @@ typedef struct fm_case {
     uint32_t           seed;
 } fm_case;
 
+/* Whether tests look at the row: all, or those whose name contains FLASHMEM_TEST_ROW (slow checkers want one). */
+bool fm_case_wants(const fm_row *row);
 void fm_case_open(fm_case *c, uint32_t seed);
 void fm_case_close(fm_case *c);
 /* A view of shape whose axes lie in memory in the order `order` (outermost first; NULL: row-major), with `gap` unused

@@ -120,7 +120,7 @@ static uint32_t check_matmul(const fm_row *row, const matmul_case *t, flashmem_l
 static void test_matmul__every_row_matches_the_host(void **state) {
     (void)state;
     for (size_t r = 0; r < fm_row_count; r++) {
-        if (fm_rows[r]->family != FM_FAMILY_MATMUL) continue;
+        if (fm_rows[r]->family != FM_FAMILY_MATMUL || !fm_case_wants(fm_rows[r])) continue;
         uint32_t checked = 0;
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
             for (int layout = FLASHMEM_LAYOUT_CPU; layout <= FLASHMEM_LAYOUT_TEXTURE; layout++)
@@ -172,7 +172,7 @@ static uint32_t check_batch(const fm_row *row, const matmul_case *t, int b_views
 static void test_batch_matmul__every_row_matches_the_host(void **state) {
     (void)state;
     for (size_t r = 0; r < fm_row_count; r++) {
-        if (fm_rows[r]->family != FM_FAMILY_BATCH_MATMUL) continue;
+        if (fm_rows[r]->family != FM_FAMILY_BATCH_MATMUL || !fm_case_wants(fm_rows[r])) continue;
         uint32_t checked = 0;
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
             for (int b_views = PLAIN; b_views <= GAPS; b_views++) checked += check_batch(fm_rows[r], &cases[i], b_views);
@@ -189,7 +189,8 @@ static void test_matmul__adds_in_place(void **state) {
         fm_matmul_desc d = { .name = "in place" };
         float         *matrix;
         flashmem_error err = { 0 };
-        if (fm_rows[r]->family != FM_FAMILY_MATMUL || !(fm_rows[r]->layouts & FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU))) continue;
+        if (fm_rows[r]->family != FM_FAMILY_MATMUL || !fm_case_wants(fm_rows[r])) continue;
+        if (!(fm_rows[r]->layouts & FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU))) continue;
         fm_case_open(&c, 5);
         d.x = fm_case_view(&c, (int64_t[]){ 1, 30, 40 }, 3, NULL, 0);
         d.out = fm_case_view(&c, (int64_t[]){ 1, 30, 70 }, 3, NULL, 0);
