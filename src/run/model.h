@@ -41,6 +41,7 @@ typedef struct fm_step_record {
 
 typedef struct fm_executor {
     uint64_t        run;           /* of the present or next run */
+    uint32_t       *drain_to;      /* per step: launches that must have ended before it is enqueued, 0: none */
     uint8_t        *notify;        /* per step: its end must be reported */
     uint32_t       *convert_first; /* [steps + 1]: converts[convert_first[k]..) are due before step k */
     uint32_t       *converts;

@@ -94,7 +94,7 @@ static bool arrived(void *user) {
 
 static flashmem_status wait_for(fm_reader *reader, uint32_t object, uint64_t run, flashmem_error *err) {
     arrival a = { reader, object, run };
-    return fm_progress_wait(&progress, arrived, &a, err);
+    return fm_progress_wait(&progress, FM_WAKE_ARRIVALS, arrived, &a, err);
 }
 
 static void expect_bytes(uint32_t object) {

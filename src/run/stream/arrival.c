@@ -41,7 +41,7 @@ static void publish(fm_reader *reader, const chunk *c) {
     reader->records[c->run & 1].arrived[c->object] = fm_clock_ns();
     reader->checked = 0;
     atomic_store(&reader->arrived[c->object], c->run + 1);
-    fm_progress_wake(reader->config.progress);
+    fm_progress_wake(reader->config.progress, FM_WAKE_ARRIVALS);
 }
 
 /* Checks the chunks that have come back, oldest first, up to the first that has not. */

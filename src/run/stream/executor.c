@@ -1,8 +1,8 @@
 /* One run: the caller's thread enqueues each launch as soon as its own objects have arrived, a bounded number of
- * launches ahead of the device, and sleeps otherwise.
+ * launches and seconds ahead of the device, and sleeps otherwise.
  *
  *     reader    | o0 | o1 | o2 |     | o3 |   o4's memory is free once launch 7 has ended
- *     caller      enqueue 0 1 2 . . 3 . .     waits for arrivals, or for the queue to drain below AHEAD
+ *     caller      enqueue 0 1 2 . . 3 . .     waits for arrivals, or for the queue to drain to half
  *     device           | 0 | 1 | 2 |   | 3 |  reports the ends the reader or the caller waits for */
 #include <inttypes.h>
 #include <string.h>
@@ -10,17 +10,38 @@
 #include "base/clock.h"
 #include "run/model.h"
 
-enum { AHEAD = 32, REPORT_EVERY = 8 };
+/* How far the queue runs ahead of the device: enough that waking up is rare, little enough that cancelling is quick. */
+enum { AHEAD_LAUNCHES = 512 };
+#define AHEAD_SECONDS 0.3
 
 /* --- made at open ------------------------------------------------------------------------------------------------- */
 
+/* Where the caller lets the queue drain before it goes on: to half of what may be ahead. */
+static void make_drains(flashmem_model *model) {
+    fm_executor     *x = &model->executor;
+    const fm_replay *r = &model->replay;
+    double           ahead = 0;
+    uint32_t         ended = 0; /* launches before this one have ended when k is enqueued */
+    x->drain_to = fm_arena_array(model->plan_arena, r->step_count, sizeof *x->drain_to);
+    for (uint32_t k = 0; k < r->step_count; k++) {
+        if (k - ended >= AHEAD_LAUNCHES || ahead > AHEAD_SECONDS) {
+            while (ended < k && (k - ended > AHEAD_LAUNCHES / 2 || ahead > AHEAD_SECONDS / 2))
+                ahead -= r->steps[ended++].seconds;
+            x->drain_to[k] = ended;
+        }
+        ahead += r->steps[k].seconds;
+    }
+}
+
+/* Ends that the caller or the reader wait for. */
 static void make_notify(flashmem_model *model) {
     fm_executor     *x = &model->executor;
     const fm_replay *r = &model->replay;
     x->notify = fm_arena_array(model->plan_arena, r->step_count + 1, 1);
-    for (uint32_t k = 0; k < r->step_count; k++) {
-        x->notify[k] = k % REPORT_EVERY == REPORT_EVERY - 1 || k + 1 == r->step_count;
-        if (k + 1 < r->step_count && x->gathers[k + 1].rows) x->notify[k] = 1; /* the host waits for it */
+    x->notify[r->step_count - 1] = 1;
+    for (uint32_t k = 1; k < r->step_count; k++) {
+        if (x->gathers[k].rows) x->notify[k - 1] = 1;
+        if (x->drain_to[k]) x->notify[x->drain_to[k] - 1] = 1;
     }
     for (uint32_t o = 0; o < r->object_count; o++)
         if (r->objects[o].after >= 0) x->notify[r->objects[o].after] = 1;
@@ -58,6 +79,7 @@ void fm_executor_make(flashmem_model *model) {
     fm_executor     *x = &model->executor;
     const fm_replay *r = &model->replay;
     make_gathers(model);
+    make_drains(model);
     make_notify(model);
     make_converts(model);
     x->published = fm_arena_array(model->plan_arena, r->object_count, sizeof *x->published);
@@ -69,21 +91,10 @@ void fm_executor_make(flashmem_model *model) {
 
 /* --- waiting ------------------------------------------------------------------------------------------------------ */
 
-typedef struct launch_wait {
-    flashmem_model *model;
-    uint64_t        target;
-} launch_wait;
-
-static bool launches_ended(void *user) {
-    const launch_wait *w = user;
-    return atomic_load(&w->model->progress.completed) >= w->target;
-}
-
 /* Until that many launches have ended since open. */
 static flashmem_status wait_launches(flashmem_model *model, uint64_t target, flashmem_error *err) {
-    launch_wait wait = { model, target };
-    if (!launches_ended(&wait)) FM_TRY(model->gpu->ops->flush(model->gpu, err));
-    return fm_progress_wait(&model->progress, launches_ended, &wait, err);
+    if (atomic_load(&model->progress.completed) < target) FM_TRY(model->gpu->ops->flush(model->gpu, err));
+    return fm_progress_wait_launches(&model->progress, target, err);
 }
 
 typedef struct object_wait {
@@ -105,7 +116,7 @@ static bool objects_arrived(void *user) {
 static flashmem_status wait_objects(flashmem_model *model, uint32_t k, flashmem_error *err) {
     object_wait wait = { model, k };
     if (!objects_arrived(&wait)) FM_TRY(model->gpu->ops->flush(model->gpu, err));
-    return fm_progress_wait(&model->progress, objects_arrived, &wait, err);
+    return fm_progress_wait(&model->progress, FM_WAKE_ARRIVALS, objects_arrived, &wait, err);
 }
 
 /* --- one step ----------------------------------------------------------------------------------------------------- */
@@ -221,7 +232,7 @@ static flashmem_status enqueue_step(flashmem_model *model, uint32_t k, uint64_t 
     FM_TRY(publish_objects(model, k, err));
     FM_TRY(convert_images(model, k, err));
     if (x->gathers[k].rows) return gather_rows(model, k, base, err);
-    if (k >= AHEAD) FM_TRY(wait_launches(model, base + k - AHEAD, err));
+    if (x->drain_to[k]) FM_TRY(wait_launches(model, base + x->drain_to[k], err));
     return model->gpu->ops->launch(model->gpu, k, x->notify[k], base + k + 1, err);
 }
 

@@ -16,16 +16,19 @@ void fm_progress_deinit(fm_progress *progress) {
     sem_destroy(&progress->wake);
 }
 
-void fm_progress_wake(fm_progress *progress) {
-    if (atomic_exchange(&progress->asleep, 0)) sem_post(&progress->wake);
+void fm_progress_wake(fm_progress *progress, int reason) {
+    if (atomic_load(&progress->asleep) & reason && atomic_exchange(&progress->asleep, 0)) sem_post(&progress->wake);
 }
+
+enum { ANY_REASON = FM_WAKE_LAUNCHES | FM_WAKE_ARRIVALS | FM_WAKE_READER };
 
 void fm_progress_completed(fm_progress *progress, uint64_t launches) {
     uint64_t seen = atomic_load(&progress->completed);
     while (seen < launches && !atomic_compare_exchange_weak(&progress->completed, &seen, launches)) {
     }
     if (progress->on_completed) progress->on_completed(progress->user);
-    fm_progress_wake(progress);
+    if (atomic_load(&progress->completed) >= atomic_load(&progress->wanted))
+        fm_progress_wake(progress, FM_WAKE_LAUNCHES);
 }
 
 void fm_progress_fail(fm_progress *progress, const flashmem_error *error) {
@@ -33,12 +36,12 @@ void fm_progress_fail(fm_progress *progress, const flashmem_error *error) {
     if (progress->error.status == FLASHMEM_OK) progress->error = *error;
     pthread_mutex_unlock(&progress->mutex);
     atomic_store(&progress->failed, 1);
-    fm_progress_wake(progress);
+    fm_progress_wake(progress, ANY_REASON);
 }
 
 void fm_progress_cancel(fm_progress *progress) {
     atomic_store(&progress->cancelled, 1);
-    fm_progress_wake(progress);
+    fm_progress_wake(progress, ANY_REASON);
 }
 
 flashmem_status fm_progress_status(fm_progress *progress, flashmem_error *err) {
@@ -56,9 +59,9 @@ static bool interrupted(fm_progress *progress) {
     return atomic_load(&progress->failed) || atomic_load(&progress->cancelled);
 }
 
-static void sleep_until(fm_progress *progress, bool (*ready)(void *user), void *user, bool interruptible) {
+static void sleep_until(fm_progress *progress, int reason, bool (*ready)(void *user), void *user, bool interruptible) {
     while (!(interruptible && interrupted(progress)) && !ready(user)) {
-        atomic_store(&progress->asleep, 1);
+        atomic_store(&progress->asleep, reason);
         if ((interruptible && interrupted(progress)) || ready(user)) {
             atomic_store(&progress->asleep, 0); /* a post that came between costs one spare round of a later sleep */
             return;
@@ -68,11 +71,22 @@ static void sleep_until(fm_progress *progress, bool (*ready)(void *user), void *
     }
 }
 
-flashmem_status fm_progress_wait(fm_progress *progress, bool (*ready)(void *user), void *user, flashmem_error *err) {
-    sleep_until(progress, ready, user, true);
+flashmem_status fm_progress_wait(fm_progress *progress, int reason, bool (*ready)(void *user), void *user,
+                                 flashmem_error *err) {
+    sleep_until(progress, reason, ready, user, true);
     return fm_progress_status(progress, err);
 }
 
-void fm_progress_sleep(fm_progress *progress, bool (*ready)(void *user), void *user) {
-    sleep_until(progress, ready, user, false);
+void fm_progress_sleep(fm_progress *progress, int reason, bool (*ready)(void *user), void *user) {
+    sleep_until(progress, reason, ready, user, false);
+}
+
+static bool launches_ended(void *user) {
+    const fm_progress *progress = user;
+    return atomic_load(&progress->completed) >= atomic_load(&progress->wanted);
+}
+
+flashmem_status fm_progress_wait_launches(fm_progress *progress, uint64_t launches, flashmem_error *err) {
+    atomic_store(&progress->wanted, launches);
+    return fm_progress_wait(progress, FM_WAKE_LAUNCHES, launches_ended, progress, err);
 }

@@ -147,13 +147,13 @@ static bool submit_chunks(fm_reader *reader) {
 
 static void end_phase(fm_reader *reader) {
     atomic_store(&reader->phase, 0);
-    fm_progress_wake(reader->config.progress);
+    fm_progress_wake(reader->config.progress, FM_WAKE_READER);
 }
 
 /* Nobody will finish what callers wait for. */
 static void die(fm_reader *reader) {
     atomic_store(&reader->dead, 1);
-    fm_progress_wake(reader->config.progress);
+    fm_progress_wake(reader->config.progress, FM_WAKE_READER);
 }
 
 static void handle_results(fm_reader *reader) {
@@ -332,7 +332,7 @@ static bool phase_over(void *user) { return !atomic_load(&((fm_reader *)user)->p
 flashmem_status fm_reader_phase(fm_reader *reader, flashmem_error *err) {
     atomic_store(&reader->phase, 1);
     poke(reader);
-    return fm_progress_wait(reader->config.progress, phase_over, reader, err);
+    return fm_progress_wait(reader->config.progress, FM_WAKE_READER, phase_over, reader, err);
 }
 
 typedef struct rows_wait {
@@ -351,7 +351,8 @@ flashmem_status fm_reader_rows(fm_reader *reader, fm_row_batch *batch, flashmem_
     atomic_store(&batch->done, false);
     atomic_store(&reader->rows, batch);
     poke(reader);
-    fm_progress_sleep(reader->config.progress, rows_over, &wait); /* even when cancelled: out may be the caller's */
+    fm_progress_sleep(reader->config.progress, FM_WAKE_READER, rows_over,
+                      &wait); /* even when cancelled: out may be the caller's */
     return fm_progress_status(reader->config.progress, err);
 }
 

@@ -62,7 +62,7 @@ void fm_reader_submit_rows(fm_reader *reader) {
     if (batch->unfinished || (batch->next < batch->count && !fm_reader_halted(reader))) return;
     atomic_store(&reader->rows, NULL);
     atomic_store(&batch->done, true);
-    fm_progress_wake(reader->config.progress);
+    fm_progress_wake(reader->config.progress, FM_WAKE_READER);
 }
 
 static flashmem_status check_row(fm_reader *reader, const fm_row_batch *batch, uint64_t row, const char *bytes,
