@@ -13,3 +13,7 @@ foreach(name test_graph test_onnx_tensors test_onnx_graph test_onnx_hostile test
 endforeach()
 fm_add_test(NAME test_compile_no_memory SOURCES tests/compile/test_compile_no_memory.c tests/compile/onnx_writer.c
     LIBS flashmem_compile LABELS compile LINK_OPTIONS -Wl,--wrap=malloc -Wl,--wrap=calloc)
+
+foreach(name test_lower_program test_passes_recognise test_passes_attention test_passes_epilogue)
+    fm_add_test(NAME ${name} SOURCES tests/compile/${name}.c tests/compile/ops_case.c LIBS flashmem_compile LABELS compile)
+endforeach()
