@@ -20,8 +20,7 @@ static void view_args(fm_emit *e, const fm_view *view) {
     for (int axis = 0; axis < 4; axis++) fm_builder_arg_int(e->builder, view->strides[axis]);
 }
 
-static void emit(fm_emit *e, const fm_batch_matmul_desc *d, uint32_t kernel, const int64_t *global,
-                 bool local_one) {
+static void emit(fm_emit *e, const fm_batch_matmul_desc *d, uint32_t kernel, const int64_t *global, bool local_one) {
     const int64_t *out = d->out.shape.dims;
     double         outputs = (double)fm_shape_count(&d->out.shape), k = (double)d->a.shape.dims[3];
     fm_builder_begin(e->builder, d->name, kernel, FM_COST_BATCH_MATMUL);
@@ -51,8 +50,9 @@ static flashmem_status emit_reference(fm_emit *e, const void *desc, flashmem_err
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_batch_matmul_reference = { "batch_matmul_reference", FM_FAMILY_BATCH_MATMUL, true, FM_ANY_LAYOUT, 0,
-                                               takes_any, emit_reference };
+const fm_row fm_row_batch_matmul_reference = {
+    "batch_matmul_reference", FM_FAMILY_BATCH_MATMUL, true, FM_ANY_LAYOUT, 0, takes_any, emit_reference
+};
 
 static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *err) {
     const fm_batch_matmul_desc *d = desc;
@@ -64,8 +64,9 @@ static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *er
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_batch_matmul_cpu = { "batch_matmul_cpu", FM_FAMILY_BATCH_MATMUL, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
-                                         takes_any, emit_cpu };
+const fm_row fm_row_batch_matmul_cpu = {
+    "batch_matmul_cpu", FM_FAMILY_BATCH_MATMUL, false, FM_ANY_LAYOUT, FM_DEVICE_CPU, takes_any, emit_cpu
+};
 
 flashmem_status fm_emit_batch_matmul(fm_emit *e, const fm_batch_matmul_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_BATCH_MATMUL, d->name, d, err);

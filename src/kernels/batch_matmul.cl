@@ -14,6 +14,7 @@ __kernel void batch_matmul(__global const float *a, __global const float *b, __g
     const int h = (int)get_global_id(2) % size_h, n = (int)get_global_id(2) / size_h;
     float     sum = 0.0f;
     for (int k = 0; k < size_k; k++)
-        sum += a[a_offset + n * a_n + h * a_h + w * a_w + k * a_k] * b[b_offset + n * b_n + h * b_h + k * b_k + c * b_c];
+        sum += a[a_offset + n * a_n + h * a_h + w * a_w + k * a_k] *
+               b[b_offset + n * b_n + h * b_h + k * b_k + c * b_c];
     out[out_offset + n * out_n + h * out_h + w * out_w + c * out_c] = FM_EPILOGUE(sum, n, h, w, c);
 }

@@ -38,8 +38,8 @@ static void copy_rows(float *to, __global const float *from, const int stride_w,
     }
 }
 
-__kernel void batch_matmul_cpu(__global const float *a, __global const float *b, __global float *out, const int a_offset,
-                               const int a_n, const int a_h, const int a_w, const int a_k, const int b_offset,
+__kernel void batch_matmul_cpu(__global const float *a, __global const float *b, __global float *out,
+                               const int a_offset, const int a_n, const int a_h, const int a_w, const int a_k, const int b_offset,
                                const int b_n, const int b_h, const int b_k, const int b_c, const int out_offset,
                                const int out_n, const int out_h, const int out_w, const int out_c, const int size_h,
                                const int size_w, const int size_c, const int size_k, FM_EPILOGUE_PARAMS) {
@@ -56,7 +56,8 @@ __kernel void batch_matmul_cpu(__global const float *a, __global const float *b,
         for (int k = 0; k < size_k; k += chunk) {
             const int count = min(chunk, size_k - k);
             if (row == 0 || chunks > 1)
-                copy_panels(right, b + (b_offset + n * b_n + h * b_h + k * b_k + c * b_c), b_k, b_c, count, columns, panels);
+                copy_panels(right, b + (b_offset + n * b_n + h * b_h + k * b_k + c * b_c), b_k, b_c, count, columns,
+                            panels);
             copy_rows(left, a + (a_offset + n * a_n + h * a_h + row * a_w + k * a_k), a_w, a_k, rows, count);
             for (int p = 0; p < panels; p += TILE_PANELS) {
                 const int next = p + 1 < panels ? count * 16 : 0;
@@ -68,7 +69,7 @@ __kernel void batch_matmul_cpu(__global const float *a, __global const float *b,
             }
         }
         FM_PLAIN_LOOP for (int r = 0; r < rows; r++)
-            fm_epilogue_row(acc + r * BLOCK_PANELS, out, out_offset + n * out_n + h * out_h + (row + r) * out_w, out_c, n, h,
-                            row + r, c, columns, FM_EPILOGUE_ARGS);
+            fm_epilogue_row(acc + r * BLOCK_PANELS, out, out_offset + n * out_n + h * out_h + (row + r) * out_w, out_c, n,
+                            h, row + r, c, columns, FM_EPILOGUE_ARGS);
     }
 }

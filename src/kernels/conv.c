@@ -14,10 +14,11 @@ static flashmem_status emit_reference(fm_emit *e, const void *desc, flashmem_err
 }
 
 const fm_row fm_row_conv_reference = { "conv_reference", FM_FAMILY_CONV, true, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), 0,
-                                       takes_panels, emit_reference };
-const fm_row fm_row_conv_texture_reference = { "conv_texture_reference", FM_FAMILY_CONV, true,
-                                               FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE), FM_DEVICE_IMAGE, takes_panels,
-                                               emit_reference };
+                                       takes_panels,     emit_reference };
+const fm_row fm_row_conv_texture_reference = {
+    "conv_texture_reference", FM_FAMILY_CONV, true,          FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
+    FM_DEVICE_IMAGE,          takes_panels,   emit_reference
+};
 
 static bool takes_cpu(const fm_emit *e, const void *desc) {
     fm_implicit i;
@@ -31,8 +32,8 @@ static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *er
     return fm_implicit_emit_cpu(e, &i, err);
 }
 
-const fm_row fm_row_conv_cpu = { "conv_cpu", FM_FAMILY_CONV, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), FM_DEVICE_CPU,
-                                 takes_cpu, emit_cpu };
+const fm_row fm_row_conv_cpu = { "conv_cpu",    FM_FAMILY_CONV, false,   FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU),
+                                 FM_DEVICE_CPU, takes_cpu,      emit_cpu };
 
 static flashmem_status emit_texture(fm_emit *e, const void *desc, flashmem_error *err) {
     fm_implicit i;
@@ -40,8 +41,10 @@ static flashmem_status emit_texture(fm_emit *e, const void *desc, flashmem_error
     return fm_implicit_emit_texture(e, &i, err);
 }
 
-const fm_row fm_row_conv_texture = { "conv_texture", FM_FAMILY_CONV, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
-                                     FM_DEVICE_IMAGE, takes_panels, emit_texture };
+const fm_row fm_row_conv_texture = { "conv_texture",  FM_FAMILY_CONV,
+                                     false,           FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
+                                     FM_DEVICE_IMAGE, takes_panels,
+                                     emit_texture };
 
 flashmem_status fm_emit_conv(fm_emit *e, const fm_conv_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_CONV, d->name, d, err);

@@ -5,8 +5,8 @@
  * Global size: ceil(W / PIXELS), H, N; local size 1. */
 #define PIXELS 64
 
-__kernel void conv_channels(__global const float *x, __global float *out, const int x_offset, const int x_n, const int x_h,
-                            const int x_w, const int x_c, const int size_w, const int size_c) {
+__kernel void conv_channels(__global const float *x, __global float *out, const int x_offset, const int x_n,
+                            const int x_h, const int x_w, const int x_c, const int size_w, const int size_c) {
     x += x_offset + (int)get_global_id(2) * x_n + (int)get_global_id(1) * x_h;
     out += (get_global_id(2) * get_global_size(1) + get_global_id(1)) * size_w * size_c;
     const int first = (int)get_global_id(0) * PIXELS, end = min(first + PIXELS, size_w);

@@ -17,8 +17,8 @@ static bool takes_group(const fm_emit *e, const void *desc) {
 }
 
 /* columns, rows: work-items. */
-static void emit(fm_emit *e, const fm_implicit *i, const char *source, const char *entry, uint32_t needs, int64_t columns,
-                 int64_t rows) {
+static void emit(fm_emit *e, const fm_implicit *i, const char *source, const char *entry, uint32_t needs,
+                 int64_t columns, int64_t rows) {
     fm_builder_begin(e->builder, i->name, fm_epilogue_kernel(e, source, entry, &i->epilogue, "", needs), FM_COST_CONV);
     fm_builder_read(e->builder, i->x.value);
     fm_builder_read(e->builder, i->weight);
@@ -35,8 +35,7 @@ static void emit(fm_emit *e, const fm_implicit *i, const char *source, const cha
 
 static void emit_each_output(fm_emit *e, const fm_implicit *i, const char *entry) {
     const int64_t *out = i->out.shape.dims;
-    if (fm_shape_count(&i->out.shape) != 0)
-        emit(e, i, "conv_group.cl", entry, 0, out[3], out[0] * out[1] * out[2]);
+    if (fm_shape_count(&i->out.shape) != 0) emit(e, i, "conv_group.cl", entry, 0, out[3], out[0] * out[1] * out[2]);
 }
 
 static flashmem_status emit_group(fm_emit *e, const void *desc, flashmem_error *err) {
@@ -47,13 +46,15 @@ static flashmem_status emit_group(fm_emit *e, const void *desc, flashmem_error *
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_conv_group_reference = { "conv_group_reference", FM_FAMILY_CONV, true, FM_ANY_LAYOUT, 0, takes_group,
-                                             emit_group };
+const fm_row fm_row_conv_group_reference = {
+    "conv_group_reference", FM_FAMILY_CONV, true, FM_ANY_LAYOUT, 0, takes_group, emit_group
+};
 
 static bool takes_depthwise(const fm_emit *e, const void *desc) {
     fm_implicit i;
     fm_implicit_of_conv(&i, desc);
-    return takes_group(e, desc) && i.group == i.x.shape.dims[3] && i.group == i.out.shape.dims[3] && i.x.strides[3] == 1;
+    return takes_group(e, desc) && i.group == i.x.shape.dims[3] && i.group == i.out.shape.dims[3] &&
+           i.x.strides[3] == 1;
 }
 
 static flashmem_status emit_depthwise(fm_emit *e, const void *desc, flashmem_error *err) {
@@ -66,14 +67,20 @@ static flashmem_status emit_depthwise(fm_emit *e, const void *desc, flashmem_err
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_conv_depthwise = { "conv_depthwise", FM_FAMILY_CONV, false, FM_ANY_LAYOUT, FM_DEVICE_CPU,
-                                       takes_depthwise, emit_depthwise };
+const fm_row fm_row_conv_depthwise = { "conv_depthwise", FM_FAMILY_CONV,  false,         FM_ANY_LAYOUT,
+                                       FM_DEVICE_CPU,    takes_depthwise, emit_depthwise };
 
 static void implicit_of_transpose(fm_implicit *i, const fm_conv_transpose_desc *d) {
-    fm_conv_desc conv = { .name = d->name, .x = d->x, .out = d->out, .weight = d->weight, .group = d->group,
-                          .kernel = { d->kernel[0], d->kernel[1] }, .stride = { d->stride[0], d->stride[1] },
+    fm_conv_desc conv = { .name = d->name,
+                          .x = d->x,
+                          .out = d->out,
+                          .weight = d->weight,
+                          .group = d->group,
+                          .kernel = { d->kernel[0], d->kernel[1] },
+                          .stride = { d->stride[0], d->stride[1] },
                           .dilation = { d->dilation[0], d->dilation[1] },
-                          .pad = { d->pad[0], d->pad[1], d->pad[2], d->pad[3] }, .epilogue = d->epilogue };
+                          .pad = { d->pad[0], d->pad[1], d->pad[2], d->pad[3] },
+                          .epilogue = d->epilogue };
     fm_implicit_of_conv(i, &conv);
 }
 
@@ -93,8 +100,9 @@ static flashmem_status emit_transpose(fm_emit *e, const void *desc, flashmem_err
     return FLASHMEM_OK;
 }
 
-const fm_row fm_row_conv_transpose_reference = { "conv_transpose_reference", FM_FAMILY_CONV_TRANSPOSE, true, FM_ANY_LAYOUT,
-                                                 0, takes_transpose, emit_transpose };
+const fm_row fm_row_conv_transpose_reference = {
+    "conv_transpose_reference", FM_FAMILY_CONV_TRANSPOSE, true, FM_ANY_LAYOUT, 0, takes_transpose, emit_transpose
+};
 
 flashmem_status fm_emit_conv_transpose(fm_emit *e, const fm_conv_transpose_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_CONV_TRANSPOSE, d->name, d, err);

@@ -14,10 +14,15 @@ static flashmem_status emit_reference(fm_emit *e, const void *desc, flashmem_err
     return fm_implicit_emit_reference(e, &i, err);
 }
 
-const fm_row fm_row_matmul_reference = { "matmul_reference", FM_FAMILY_MATMUL, true, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), 0,
-                                         takes_panels, emit_reference };
-const fm_row fm_row_matmul_texture_reference = { "matmul_texture_reference", FM_FAMILY_MATMUL, true,
-                                                 FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE), FM_DEVICE_IMAGE, takes_panels,
+const fm_row fm_row_matmul_reference = {
+    "matmul_reference", FM_FAMILY_MATMUL, true, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), 0, takes_panels, emit_reference
+};
+const fm_row fm_row_matmul_texture_reference = { "matmul_texture_reference",
+                                                 FM_FAMILY_MATMUL,
+                                                 true,
+                                                 FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
+                                                 FM_DEVICE_IMAGE,
+                                                 takes_panels,
                                                  emit_reference };
 
 static bool takes_cpu(const fm_emit *e, const void *desc) {
@@ -32,8 +37,8 @@ static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *er
     return fm_implicit_emit_cpu(e, &i, err);
 }
 
-const fm_row fm_row_matmul_cpu = { "matmul_cpu", FM_FAMILY_MATMUL, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU), FM_DEVICE_CPU,
-                                 takes_cpu, emit_cpu };
+const fm_row fm_row_matmul_cpu = { "matmul_cpu",  FM_FAMILY_MATMUL, false,   FM_LAYOUT_BIT(FLASHMEM_LAYOUT_CPU),
+                                   FM_DEVICE_CPU, takes_cpu,        emit_cpu };
 
 static flashmem_status emit_texture(fm_emit *e, const void *desc, flashmem_error *err) {
     fm_implicit i;
@@ -41,8 +46,10 @@ static flashmem_status emit_texture(fm_emit *e, const void *desc, flashmem_error
     return fm_implicit_emit_texture(e, &i, err);
 }
 
-const fm_row fm_row_matmul_texture = { "matmul_texture", FM_FAMILY_MATMUL, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
-                                     FM_DEVICE_IMAGE, takes_panels, emit_texture };
+const fm_row fm_row_matmul_texture = {
+    "matmul_texture", FM_FAMILY_MATMUL, false,       FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE),
+    FM_DEVICE_IMAGE,  takes_panels,     emit_texture
+};
 
 flashmem_status fm_emit_matmul(fm_emit *e, const fm_matmul_desc *d, flashmem_error *err) {
     return fm_row_emit(e, FM_FAMILY_MATMUL, d->name, d, err);

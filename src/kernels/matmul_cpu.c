@@ -22,7 +22,8 @@ static uint32_t group_panels(int64_t blocks, int64_t panels) {
 }
 
 /* Channels contiguous: as they are, or copied by a step of its own. */
-static flashmem_status contiguous_channels(fm_emit *e, const char *name, const fm_view *x, fm_view *out, flashmem_error *err) {
+static flashmem_status contiguous_channels(fm_emit *e, const char *name, const fm_view *x, fm_view *out,
+                                           flashmem_error *err) {
     const int64_t *dims = x->shape.dims, count = fm_shape_count(&x->shape);
     *out = *x;
     if (x->strides[3] == 1 || dims[3] == 1 || count == 0) return FLASHMEM_OK;
@@ -31,7 +32,8 @@ static flashmem_status contiguous_channels(fm_emit *e, const char *name, const f
                        (long long)count, INT32_MAX);
     fm_view_dense(out, fm_builder_value(e->builder, FM_VALUE_ACTIVATION, FLASHMEM_F32, count * 4, NULL, NULL),
                   FLASHMEM_F32, &x->shape);
-    fm_builder_begin(e->builder, name, fm_builder_kernel(e->builder, "conv_channels.cl", "", "conv_channels", FM_DEVICE_CPU),
+    fm_builder_begin(e->builder, name,
+                     fm_builder_kernel(e->builder, "conv_channels.cl", "", "conv_channels", FM_DEVICE_CPU),
                      FM_COST_ELEMENTWISE);
     fm_builder_read(e->builder, x->value);
     fm_builder_write(e->builder, out->value);
@@ -57,7 +59,8 @@ flashmem_status fm_implicit_emit_cpu(fm_emit *e, const fm_implicit *given, flash
     bool side_by_side = i.dilation[1] == 1 && i.x.strides[2] == i.x.shape.dims[3];
     fm_builder_begin(e->builder, i.name,
                      fm_epilogue_kernel(e, "matmul_cpu.cl", "matmul_cpu", &i.epilogue, half ? " -DWEIGHT_HALF=1" : "",
-                                        FM_DEVICE_CPU), i.cost_class);
+                                        FM_DEVICE_CPU),
+                     i.cost_class);
     fm_builder_read(e->builder, i.x.value);
     fm_builder_read(e->builder, i.weight);
     fm_builder_write(e->builder, i.out.value);

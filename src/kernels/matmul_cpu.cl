@@ -30,7 +30,8 @@ FM_TILE(tile_large, TILE_ROWS, WEIGHT, LOAD_WEIGHT)
 FM_TILE(tile_small, SMALL_ROWS, WEIGHT, LOAD_WEIGHT)
 
 /* A run over the image's edge: elements [low, high) of it lie inside. */
-static void copy_edge(float *to, __global const float *x, const int from, const int length, const int low, const int high) {
+static void copy_edge(float *to, __global const float *x, const int from, const int length, const int low,
+                      const int high) {
     const int first = clamp(low, 0, length), last = clamp(high, first, length);
     fm_clear(to, first);
     FM_PLAIN_LOOP for (int i = first; i < last; i++) to[i] = x[from + i];
@@ -55,7 +56,8 @@ __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float 
     const int group = min(panels, pairs * ((int)get_global_id(1) + 1) / groups * 2) - panel0;
     const int total = kernel_h * kernel_w * in_c, chunks = (total + CHUNK - 1) / CHUNK;
     const int chunk = (total + chunks - 1) / chunks, run_length = run_taps * in_c, runs_w = kernel_w / run_taps;
-    FM_PLAIN_LOOP for (int r = 0, w = row0 % size_w, h = row0 / size_w % size_h, n = row0 / size_w / size_h; r < count; r++) {
+    int       w = row0 % size_w, h = row0 / size_w % size_h, n = row0 / size_w / size_h;
+    FM_PLAIN_LOOP for (int r = 0; r < count; r++) {
         row_w[r] = w;
         row_h[r] = h;
         row_n[r] = n;
@@ -98,6 +100,6 @@ __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float 
 
     const int c = (first_panel + panel0) * 16, columns = min(group * 16, size_c - c);
     FM_PLAIN_LOOP for (int r = 0; r < count; r++)
-        fm_epilogue_row(acc + r * BLOCK_PANELS, out, out_offset + row_n[r] * out_n + row_h[r] * out_h + row_w[r] * out_w,
-                        out_c, row_n[r], row_h[r], row_w[r], c, columns, FM_EPILOGUE_ARGS);
+        fm_epilogue_row(acc + r * BLOCK_PANELS, out,
+                        out_offset + row_n[r] * out_n + row_h[r] * out_h + row_w[r] * out_w, out_c, row_n[r], row_h[r], row_w[r], c, columns, FM_EPILOGUE_ARGS);
 }

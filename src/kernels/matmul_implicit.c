@@ -26,19 +26,32 @@ static fm_view channels_last(const fm_view *view) {
 }
 
 void fm_implicit_of_matmul(fm_implicit *i, const fm_matmul_desc *d) {
-    *i = (fm_implicit){ .name = d->name, .cost_class = FM_COST_MATMUL, .x = fm_view_rank4(&d->x),
-                        .out = fm_view_rank4(&d->out), .weight = d->weight, .kernel = { 1, 1 }, .stride = { 1, 1 },
-                        .dilation = { 1, 1 }, .group = 1, .epilogue = d->epilogue };
+    *i = (fm_implicit){ .name = d->name,
+                        .cost_class = FM_COST_MATMUL,
+                        .x = fm_view_rank4(&d->x),
+                        .out = fm_view_rank4(&d->out),
+                        .weight = d->weight,
+                        .kernel = { 1, 1 },
+                        .stride = { 1, 1 },
+                        .dilation = { 1, 1 },
+                        .group = 1,
+                        .epilogue = d->epilogue };
     i->epilogue.pre = fm_view_rank4(&d->epilogue.pre);
     i->epilogue.post = fm_view_rank4(&d->epilogue.post);
 }
 
 void fm_implicit_of_conv(fm_implicit *i, const fm_conv_desc *d) {
-    *i = (fm_implicit){ .name = d->name, .cost_class = FM_COST_CONV, .x = channels_last(&d->x),
-                        .out = channels_last(&d->out), .weight = d->weight,
-                        .kernel = { d->kernel[0], d->kernel[1] }, .stride = { d->stride[0], d->stride[1] },
-                        .dilation = { d->dilation[0], d->dilation[1] }, .pad = { d->pad[0], d->pad[1] },
-                        .group = d->group, .epilogue = d->epilogue };
+    *i = (fm_implicit){ .name = d->name,
+                        .cost_class = FM_COST_CONV,
+                        .x = channels_last(&d->x),
+                        .out = channels_last(&d->out),
+                        .weight = d->weight,
+                        .kernel = { d->kernel[0], d->kernel[1] },
+                        .stride = { d->stride[0], d->stride[1] },
+                        .dilation = { d->dilation[0], d->dilation[1] },
+                        .pad = { d->pad[0], d->pad[1] },
+                        .group = d->group,
+                        .epilogue = d->epilogue };
     i->epilogue.pre = channels_last(&d->epilogue.pre);
     i->epilogue.post = channels_last(&d->epilogue.post);
 }
@@ -48,7 +61,8 @@ bool fm_view_fits_int(const fm_view *view) {
     if (view->value == FM_NONE) return true;
     for (uint32_t i = 0; i < view->shape.rank; i++) {
         int64_t reach;
-        if (view->shape.dims[i] > INT32_MAX || view->strides[i] > INT32_MAX || view->strides[i] < INT32_MIN) return false;
+        if (view->shape.dims[i] > INT32_MAX || view->strides[i] > INT32_MAX || view->strides[i] < INT32_MIN)
+            return false;
         if (view->shape.dims[i] == 0) continue;
         reach = (view->shape.dims[i] - 1) * view->strides[i];
         if (__builtin_add_overflow(reach < 0 ? lowest : highest, reach, reach < 0 ? &lowest : &highest)) return false;
@@ -71,8 +85,8 @@ bool fm_implicit_is_valid(const fm_implicit *i) {
     if (i->x.shape.rank != 4 || i->out.shape.rank != 4 || i->x.shape.dims[0] != i->out.shape.dims[0]) return false;
     if (i->x.dtype != FLASHMEM_F32 || i->out.dtype != FLASHMEM_F32) return false;
     for (int axis = 0; axis < 2; axis++)
-        if (i->kernel[axis] - 1 >= INT16_MAX || i->stride[axis] - 1 >= INT16_MAX || i->dilation[axis] - 1 >= INT16_MAX ||
-            i->pad[axis] < -INT16_MAX || i->pad[axis] > INT16_MAX)
+        if (i->kernel[axis] - 1 >= INT16_MAX || i->stride[axis] - 1 >= INT16_MAX ||
+            i->dilation[axis] - 1 >= INT16_MAX || i->pad[axis] < -INT16_MAX || i->pad[axis] > INT16_MAX)
             return false;
     return fm_view_fits_int(&i->x) && fm_view_fits_int(&i->out) && fm_epilogue_is_valid(&i->epilogue, &i->out);
 }
@@ -96,8 +110,10 @@ void fm_implicit_args(fm_emit *e, const fm_implicit *i) {
     int_args(e, x->shape.dims + 1, 3);
     int_args(e, (int64_t[]){ out->offset, out->strides[0], out->strides[1], out->strides[2], out->strides[3] }, 5);
     int_args(e, out->shape.dims + 1, 3);
-    int_args(e, (int64_t[]){ i->kernel[0], i->kernel[1], i->stride[0], i->stride[1], i->dilation[0], i->dilation[1],
-                             i->pad[0], i->pad[1] }, 8);
+    int_args(e,
+             (int64_t[]){ i->kernel[0], i->kernel[1], i->stride[0], i->stride[1], i->dilation[0], i->dilation[1],
+                          i->pad[0], i->pad[1] },
+             8);
 }
 
 static void operand_args(fm_emit *e, const fm_view *view, uint32_t any) {
@@ -114,7 +130,8 @@ void fm_epilogue_args(fm_emit *e, const fm_epilogue *ep, uint32_t any) {
     fm_builder_arg_float(e->builder, ep->alpha);
     fm_builder_arg_float(e->builder, ep->p0);
     fm_builder_arg_float(e->builder, ep->p1);
-    fm_builder_arg_int(e->builder, (bias ? 1 : 0) | (ep->pre.value != FM_NONE ? 2 : 0) | (ep->post.value != FM_NONE ? 4 : 0));
+    fm_builder_arg_int(e->builder,
+                       (bias ? 1 : 0) | (ep->pre.value != FM_NONE ? 2 : 0) | (ep->post.value != FM_NONE ? 4 : 0));
     fm_builder_read(e->builder, bias ? ep->bias.value : any);
     fm_builder_arg_int(e->builder, bias ? ep->bias.offset : 0);
     fm_builder_arg_int(e->builder, bias ? ep->bias.strides[0] : 0);
@@ -139,18 +156,17 @@ uint32_t fm_epilogue_kernel(fm_emit *e, const char *source, const char *entry, c
 flashmem_status fm_implicit_emit_reference(fm_emit *e, const fm_implicit *i, flashmem_error *err) {
     const fm_weight *weight = fm_implicit_panels(e, i);
     bool             texture = e->target.layout == FLASHMEM_LAYOUT_TEXTURE;
-    int64_t          columns = texture ? 4 : 16, rows = i->out.shape.dims[0] * i->out.shape.dims[1] * i->out.shape.dims[2];
-    const char      *extra = texture ? " -DTEXTURE=1" : weight->format == FM_WEIGHT_F16 ? " -DWEIGHT_HALF=1" : "";
+    int64_t     columns = texture ? 4 : 16, rows = i->out.shape.dims[0] * i->out.shape.dims[1] * i->out.shape.dims[2];
+    const char *extra = texture ? " -DTEXTURE=1" : weight->format == FM_WEIGHT_F16 ? " -DWEIGHT_HALF=1" : "";
     (void)err;
     if (fm_shape_count(&i->out.shape) == 0) return FLASHMEM_OK;
     fm_builder_begin(e->builder, i->name,
                      fm_epilogue_kernel(e, "matmul_reference.cl", "matmul_reference", &i->epilogue, extra,
-                                        texture ? FM_DEVICE_IMAGE : 0), i->cost_class);
+                                        texture ? FM_DEVICE_IMAGE : 0),
+                     i->cost_class);
     fm_builder_read(e->builder, i->x.value);
-    if (texture)
-        fm_builder_image(e->builder, i->weight);
-    else
-        fm_builder_read(e->builder, i->weight);
+    if (texture) fm_builder_image(e->builder, i->weight);
+    else fm_builder_read(e->builder, i->weight);
     fm_builder_write(e->builder, i->out.value);
     fm_implicit_args(e, i);
     fm_builder_arg_int(e->builder, (int64_t)(weight->panel_bytes / (weight->format == FM_WEIGHT_F16 ? 2 : 4)));

@@ -14,7 +14,7 @@ typedef struct fm_implicit {
     fm_view       x, out; /* [n, h, w, c] */
     uint32_t      weight; /* value */
     uint32_t      kernel[2], stride[2], dilation[2], group;
-    int32_t       pad[2]; /* top, left */
+    int32_t       pad[2];   /* top, left */
     fm_epilogue   epilogue; /* pre and post [n, h, w, c] */
 } fm_implicit;
 

@@ -42,7 +42,8 @@ __kernel void matmul_texture(__global const float *x, __read_only image2d_t weig
             const int first_k = (kh * kernel_w + kw) * in_c;
             int       from[ROWS], inside[ROWS];
             UNROLL for (int r = 0; r < ROWS; r++) {
-                const int ih = h[r] * stride_h - pad_top + kh * dilation_h, iw = w[r] * stride_w - pad_left + kw * dilation_w;
+                const int ih = h[r] * stride_h - pad_top + kh * dilation_h;
+                const int iw = w[r] * stride_w - pad_left + kw * dilation_w;
                 inside[r] = ih >= 0 && ih < in_h && iw >= 0 && iw < in_w;
                 from[r] = x_offset + (inside[r] ? n[r] * x_n + ih * x_h + iw * x_w : 0);
             }
@@ -53,6 +54,6 @@ __kernel void matmul_texture(__global const float *x, __read_only image2d_t weig
         }
     UNROLL for (int r = 0; r < ROWS; r++)
         if (row0 + r < rows)
-            finish(sum[r], out, out_offset + n[r] * out_n + h[r] * out_h + w[r] * out_w, out_c, size_c, n[r], h[r], w[r],
-                   (first_panel + panel) * 4, FM_EPILOGUE_ARGS);
+            finish(sum[r], out, out_offset + n[r] * out_n + h[r] * out_h + w[r] * out_w, out_c, size_c, n[r], h[r],
+                   w[r], (first_panel + panel) * 4, FM_EPILOGUE_ARGS);
 }

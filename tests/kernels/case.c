@@ -71,7 +71,8 @@ uint32_t fm_case_weight(fm_case *c, flashmem_layout layout, fm_weight_format for
         random[i] = fm_float_from_half(fm_half_from_float(random[i]));
     void    *packed = fm_harness_pack(weight, layout, format, random, k, n, padding);
     uint32_t value = fm_builder_weight(&c->builder, c->weight_count++,
-                                       format == FM_WEIGHT_F16 ? FLASHMEM_F16 : FLASHMEM_F32, (int64_t)weight->bytes, NULL);
+                                       format == FM_WEIGHT_F16 ? FLASHMEM_F16 : FLASHMEM_F32, (int64_t)weight->bytes,
+                                       NULL);
     assert_true(value < FM_CASE_VALUES);
     c->data[value] = packed;
     if (matrix) *matrix = random;
@@ -137,7 +138,8 @@ static void check_untouched(const fm_view *out, const float *before, const float
         for (uint32_t axis = out->shape.rank; axis-- > 0 && ++index[axis] == out->shape.dims[axis];) index[axis] = 0;
     }
     for (size_t i = 0; i < count; i++)
-        if (!covered[i] && memcmp(&before[i], &after[i], 4) != 0) fail_msg("%s: wrote element %zu beside the view", label, i);
+        if (!covered[i] && memcmp(&before[i], &after[i], 4) != 0)
+            fail_msg("%s: wrote element %zu beside the view", label, i);
     free(covered);
 }
 

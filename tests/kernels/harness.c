@@ -38,9 +38,9 @@ typedef struct placed {
     cl_mem         buffer, image;
 } placed;
 
-#define CL_TRY(call, err, what)                                                                             \
-    do {                                                                                                    \
-        cl_int code_ = (call);                                                                              \
+#define CL_TRY(call, err, what)                                                                                \
+    do {                                                                                                       \
+        cl_int code_ = (call);                                                                                 \
         if (code_ != CL_SUCCESS) return fm_fail((err), FLASHMEM_DEVICE, "%s: OpenCL error %d", (what), code_); \
     } while (0)
 
@@ -136,10 +136,8 @@ static flashmem_status expand(text *t, const char *name, flashmem_error *err) {
         size_t      bytes = line_end ? (size_t)(line_end - at) + 1 : (size_t)(end - at);
         char        included[128], line[256] = "";
         memcpy(line, at, bytes < sizeof line ? bytes : sizeof line - 1);
-        if (sscanf(line, " #include \"%127[^\"]\"", included) == 1)
-            FM_TRY(expand(t, included, err));
-        else
-            append(t, at, bytes);
+        if (sscanf(line, " #include \"%127[^\"]\"", included) == 1) FM_TRY(expand(t, included, err));
+        else append(t, at, bytes);
         at += bytes;
     }
     return FLASHMEM_OK;
@@ -183,8 +181,8 @@ typedef struct execution {
     fm_harness           *h;
     const fm_harness_run *run;
     const fm_program     *p;
-    placed                *places; /* per value */
-    placed                 slab;   /* the split weight's part */
+    placed               *places; /* per value */
+    placed                slab;   /* the split weight's part */
 } execution;
 
 static size_t value_bytes(const execution *e, uint32_t v) {
@@ -210,10 +208,8 @@ static flashmem_status open_place(fm_harness *h, placed *place, const void *from
     if (!place->host) return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "kernel harness: %zu bytes", bytes);
     if (align == huge) madvise(place->host, rounded, MADV_HUGEPAGE); /* as the engine's memory lies, where it can */
     memset(place->host, GUARD_BYTE, rounded);
-    if (from)
-        memcpy(place->host + GUARD, from, bytes);
-    else
-        memset(place->host + GUARD, 0, bytes);
+    if (from) memcpy(place->host + GUARD, from, bytes);
+    else memset(place->host + GUARD, 0, bytes);
     place->buffer = clCreateBuffer(h->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes ? bytes : 1,
                                    place->host + GUARD, &code);
     CL_TRY(code, err, "clCreateBuffer");
@@ -225,8 +221,10 @@ static flashmem_status open_image(fm_harness *h, placed *place, const fm_weight 
     bool            half = weight->format == FM_WEIGHT_F16;
     cl_int          code = CL_SUCCESS;
     cl_image_format format = { CL_RGBA, half ? CL_HALF_FLOAT : CL_FLOAT };
-    cl_image_desc   desc = { .image_type = CL_MEM_OBJECT_IMAGE2D, .image_width = (size_t)weight->k,
-                             .image_height = (size_t)panels, .image_row_pitch = (size_t)weight->panel_bytes };
+    cl_image_desc   desc = { .image_type = CL_MEM_OBJECT_IMAGE2D,
+                             .image_width = (size_t)weight->k,
+                             .image_height = (size_t)panels,
+                             .image_row_pitch = (size_t)weight->panel_bytes };
     place->image = clCreateImage(h->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, &format, &desc,
                                  place->host + GUARD, &code);
     CL_TRY(code, err, "clCreateImage");
@@ -260,7 +258,8 @@ static flashmem_status read_values(execution *e, flashmem_error *err) {
     for (uint32_t v = 0; v < e->p->value_count; v++) {
         size_t bytes = e->places[v].bytes;
         cl_int code = CL_SUCCESS;
-        if (bytes == 0 || e->p->values[v].kind == FM_VALUE_WEIGHT || e->p->values[v].kind == FM_VALUE_CONSTANT) continue;
+        if (bytes == 0 || e->p->values[v].kind == FM_VALUE_WEIGHT || e->p->values[v].kind == FM_VALUE_CONSTANT)
+            continue;
         void *mapped = clEnqueueMapBuffer(e->h->queue, e->places[v].buffer, CL_TRUE, CL_MAP_READ, 0, bytes, 0, NULL,
                                           NULL, &code);
         CL_TRY(code, err, "clEnqueueMapBuffer");
@@ -276,11 +275,12 @@ typedef struct panel_run {
     uint64_t first, panels;
 } panel_run;
 
-static flashmem_status set_args(execution *e, const fm_step *step, cl_kernel kernel, panel_run part, flashmem_error *err) {
+static flashmem_status set_args(execution *e, const fm_step *step, cl_kernel kernel, panel_run part,
+                                flashmem_error *err) {
     for (uint32_t i = 0; i < step->arg_count; i++) {
         const fm_arg *arg = &e->p->args[step->first_arg + i];
         bool          split = step->split_value != FM_NONE && arg->value == step->split_value;
-        placed        *place = NULL;
+        placed       *place = NULL;
         cl_int        integer = 0;
         const void   *data = &integer;
         size_t        bytes = sizeof integer;
@@ -327,7 +327,8 @@ static flashmem_status launch(execution *e, const fm_step *step, cl_kernel kerne
     for (uint32_t r = 0; r < (e->run->repeats ? e->run->repeats : 1); r++) {
         cl_event event = NULL;
         cl_ulong start = 0, end = 0;
-        cl_int   code = clEnqueueNDRangeKernel(e->h->queue, kernel, 3, NULL, global, local[0] ? local : NULL, 0, NULL, &event);
+        cl_int   code = clEnqueueNDRangeKernel(e->h->queue, kernel, 3, NULL, global, local[0] ? local : NULL, 0, NULL,
+                                               &event);
         if (code != CL_SUCCESS)
             return fm_fail(err, FLASHMEM_DEVICE, "step %s: clEnqueueNDRangeKernel: OpenCL error %d",
                            fm_program_string(e->p, step->name), code);
@@ -345,7 +346,7 @@ static flashmem_status launch_parts(execution *e, const fm_step *step, cl_kernel
     const fm_weight *weight = weight_of(e, step->split_value);
     flashmem_status  status = FLASHMEM_OK;
     for (uint64_t first = 0; first < weight->panels && status == FLASHMEM_OK; first += e->run->part_panels) {
-        uint64_t left = weight->panels - first;
+        uint64_t  left = weight->panels - first;
         panel_run part = { first, left < e->run->part_panels ? left : e->run->part_panels };
         status = open_place(e->h, &e->slab, e->places[step->split_value].host + GUARD + first * weight->panel_bytes,
                             (size_t)(part.panels * weight->panel_bytes), err);
@@ -366,7 +367,7 @@ static flashmem_status execute_step(execution *e, const fm_step *step, double *s
         return fm_fail(err, FLASHMEM_DEVICE, "no kernel %s in %s: OpenCL error %d", fm_program_string(e->p, k->entry),
                        fm_program_string(e->p, k->source), code);
     bool            split = step->split_value != FM_NONE;
-    panel_run all = { 0, split ? weight_of(e, step->split_value)->panels : 0 };
+    panel_run       all = { 0, split ? weight_of(e, step->split_value)->panels : 0 };
     flashmem_status status = split && e->run->part_panels ? launch_parts(e, step, kernel, samples, err)
                                                           : launch(e, step, kernel, all, samples, err);
     clReleaseKernel(kernel);
@@ -395,8 +396,13 @@ cleanup:
 void *fm_harness_pack(fm_weight *weight, flashmem_layout layout, fm_weight_format format, const float *matrix,
                       uint64_t k, uint64_t n, uint64_t padding) {
     uint64_t width = layout == FLASHMEM_LAYOUT_TEXTURE ? 4 : 16, element = format == FM_WEIGHT_F16 ? 2 : 4;
-    *weight = (fm_weight){ .name = FM_NONE, .kind = FM_WEIGHT_PANELS, .format = format, .k = k, .n = n,
-                           .panels = (n + width - 1) / width, .panel_bytes = k * width * element + padding,
+    *weight = (fm_weight){ .name = FM_NONE,
+                           .kind = FM_WEIGHT_PANELS,
+                           .format = format,
+                           .k = k,
+                           .n = n,
+                           .panels = (n + width - 1) / width,
+                           .panel_bytes = k * width * element + padding,
                            .unit_panels = 1 };
     weight->bytes = weight->panels * weight->panel_bytes;
     unsigned char *packed = aligned_alloc(64, (weight->bytes + 63) & ~(uint64_t)63);
@@ -404,9 +410,10 @@ void *fm_harness_pack(fm_weight *weight, flashmem_layout layout, fm_weight_forma
     memset(packed, 0, weight->bytes);
     for (uint64_t column = 0; column < n; column++)
         for (uint64_t row = 0; row < k; row++) {
-            unsigned char *to = packed + column / width * weight->panel_bytes + (row * width + column % width) * element;
-            float          value = matrix[row * n + column];
-            uint16_t       half = fm_half_from_float(value);
+            unsigned char *to = packed + column / width * weight->panel_bytes +
+                                (row * width + column % width) * element;
+            float    value = matrix[row * n + column];
+            uint16_t half = fm_half_from_float(value);
             memcpy(to, element == 2 ? (const void *)&half : (const void *)&value, element);
         }
     return packed;

@@ -12,11 +12,11 @@ typedef struct fm_harness fm_harness;
 
 /* The first device, or the first whose name contains FLASHMEM_TEST_DEVICE. */
 flashmem_status fm_harness_open(fm_harness **out, flashmem_error *err);
-void            fm_harness_close(fm_harness *harness);                  /* NULL allowed */
+void            fm_harness_close(fm_harness *harness); /* NULL allowed */
 const char     *fm_harness_device_name(const fm_harness *harness);
-uint32_t        fm_harness_device_bits(const fm_harness *harness);      /* FM_DEVICE_* */
-double          fm_harness_build_seconds(const fm_harness *harness);    /* spent in clBuildProgram so far */
-uint32_t        fm_harness_programs_built(const fm_harness *harness);   /* distinct (source, options) */
+uint32_t        fm_harness_device_bits(const fm_harness *harness);    /* FM_DEVICE_* */
+double          fm_harness_build_seconds(const fm_harness *harness);  /* spent in clBuildProgram so far */
+uint32_t        fm_harness_programs_built(const fm_harness *harness); /* distinct (source, options) */
 
 typedef struct fm_harness_run {
     const fm_program *program;

@@ -58,7 +58,8 @@ static fm_view image(fm_case *c, const int64_t *dims, bool channels_first, int64
     return fm_case_view(c, dims, 4, channels_first ? NULL : last, gap);
 }
 
-static int64_t out_size(int64_t in, uint32_t kernel, uint32_t stride, uint32_t dilation, int32_t before, int32_t after) {
+static int64_t out_size(int64_t in, uint32_t kernel, uint32_t stride, uint32_t dilation, int32_t before,
+                        int32_t after) {
     return (in + before + after - (int64_t)dilation * (kernel - 1) - 1) / stride + 1;
 }
 
@@ -82,14 +83,16 @@ static void host_conv(const fm_case *c, const fm_conv_desc *d, const float *weig
     const int64_t *in = d->x.shape.dims, *out = d->out.shape.dims;
     int64_t        group_in = in[1] / d->group, group_out = out[1] / d->group;
     for (int64_t i = 0, count = fm_shape_count(&d->out.shape); i < count; i++) {
-        int64_t index[4] = { i / (out[1] * out[2] * out[3]), i / (out[2] * out[3]) % out[1], i / out[3] % out[2], i % out[3] };
+        int64_t index[4] = { i / (out[1] * out[2] * out[3]), i / (out[2] * out[3]) % out[1], i / out[3] % out[2],
+                             i % out[3] };
         double  sum = 0;
         for (int64_t tap = 0; tap < (int64_t)d->kernel[0] * d->kernel[1]; tap++) {
             int64_t ih = index[2] * d->stride[0] - d->pad[0] + tap / d->kernel[1] * d->dilation[0];
             int64_t iw = index[3] * d->stride[1] - d->pad[1] + tap % d->kernel[1] * d->dilation[1];
             if (ih < 0 || iw < 0 || ih >= in[2] || iw >= in[3]) continue;
             for (int64_t j = 0; j < group_in; j++)
-                sum += (double)fm_case_at(c, &d->x, (int64_t[]){ index[0], index[1] / group_out * group_in + j, ih, iw }) *
+                sum += (double)fm_case_at(c, &d->x,
+                                          (int64_t[]){ index[0], index[1] / group_out * group_in + j, ih, iw }) *
                        weights[(tap * group_in + j) * out[1] + index[1]];
         }
         want[i] = finish(c, &d->epilogue, index, sum);
@@ -105,7 +108,8 @@ static uint32_t check_conv(const fm_row *row, const conv_case *t, flashmem_layou
     int64_t        in[4] = { t->n, t->c, t->h, t->w }, out[4] = { t->n, t->o };
     for (int axis = 0; axis < 2; axis++) {
         d.kernel[axis] = t->kernel[axis], d.stride[axis] = t->stride[axis], d.dilation[axis] = t->dilation[axis];
-        out[2 + axis] = out_size(in[2 + axis], t->kernel[axis], t->stride[axis], t->dilation[axis], t->pad[axis], t->pad[axis + 2]);
+        out[2 + axis] = out_size(in[2 + axis], t->kernel[axis], t->stride[axis], t->dilation[axis], t->pad[axis],
+                                 t->pad[axis + 2]);
     }
     memcpy(d.pad, t->pad, sizeof d.pad);
     fm_case_open(&c, (uint32_t)(t - cases) * 100 + 3);
@@ -115,12 +119,14 @@ static uint32_t check_conv(const fm_row *row, const conv_case *t, flashmem_layou
     d.weight = t->group == 1 ? fm_case_weight(&c, layout, format, k, (uint64_t)t->o, 0, &weights)
                              : fm_case_dense(&c, k * (uint64_t)t->o, &weights);
     epilogue_of(&c, t, out, &d.epilogue);
-    fm_emit e = { .builder = &c.builder, .weights = c.weights,
+    fm_emit e = { .builder = &c.builder,
+                  .weights = c.weights,
                   .target = { .layout = layout, .device = fm_harness_device_bits(harness) } };
-    bool fits = fm_row_fits(row, &e, &d);
+    bool    fits = fm_row_fits(row, &e, &d);
     if (fits) {
         double *want = fm_arena_array(c.arena, (size_t)fm_shape_count(&d.out.shape), sizeof *want);
-        snprintf(label, sizeof label, "%s case %d %s", row->name, (int)(t - cases), format == FM_WEIGHT_F16 ? "fp16" : "fp32");
+        snprintf(label, sizeof label, "%s case %d %s", row->name, (int)(t - cases),
+                 format == FM_WEIGHT_F16 ? "fp16" : "fp32");
         host_conv(&c, &d, weights, want);
         if (row->emit(&e, &d, &err) != FLASHMEM_OK) fail_msg("%s: %s", label, err.message);
         fm_case_check(&c, harness, &d.out, want, 1e-5, t->part, label);
@@ -203,7 +209,8 @@ static void test_conv_transpose__every_row_matches_the_host(void **state) {
             int64_t                in[4] = { t->n, t->c, t->h, t->w }, out[4] = { t->n, t->o };
             if (fm_rows[r]->family != FM_FAMILY_CONV_TRANSPOSE || !fm_case_wants(fm_rows[r])) continue;
             for (int axis = 0; axis < 2; axis++) {
-                d.kernel[axis] = t->kernel[axis], d.stride[axis] = t->stride[axis], d.dilation[axis] = t->dilation[axis];
+                d.kernel[axis] = t->kernel[axis], d.stride[axis] = t->stride[axis],
+                d.dilation[axis] = t->dilation[axis];
                 out[2 + axis] = (in[2 + axis] - 1) * t->stride[axis] + t->dilation[axis] * (t->kernel[axis] - 1) + 1 -
                                 t->pad[axis] - t->pad[axis + 2] + t->extra;
             }
@@ -215,7 +222,8 @@ static void test_conv_transpose__every_row_matches_the_host(void **state) {
             fm_epilogue_init(&d.epilogue);
             d.epilogue.activation = FM_ACT_RELU;
             d.epilogue.bias = fm_case_view(&c, &out[1], 1, NULL, 0);
-            fm_emit e = { .builder = &c.builder, .weights = c.weights,
+            fm_emit e = { .builder = &c.builder,
+                          .weights = c.weights,
                           .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = fm_harness_device_bits(harness) } };
             double *want = fm_arena_array(c.arena, (size_t)fm_shape_count(&d.out.shape), sizeof *want);
             assert_true(fm_row_fits(fm_rows[r], &e, &d));

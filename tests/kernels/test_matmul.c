@@ -103,12 +103,14 @@ static uint32_t check_matmul(const fm_row *row, const matmul_case *t, flashmem_l
     d.out = operand(&c, out, 3, t->views, true);
     d.weight = fm_case_weight(&c, layout, format, (uint64_t)t->k, (uint64_t)t->n, t->padding * 64, &matrix);
     epilogue_of(&c, t, out, 3, &d.epilogue);
-    fm_emit e = { .builder = &c.builder, .weights = c.weights,
+    fm_emit e = { .builder = &c.builder,
+                  .weights = c.weights,
                   .target = { .layout = layout, .device = fm_harness_device_bits(harness) } };
-    bool fits = fm_row_fits(row, &e, &d);
+    bool    fits = fm_row_fits(row, &e, &d);
     if (fits) {
         double *want = fm_arena_array(c.arena, (size_t)(t->batch * t->m * t->n), sizeof *want);
-        snprintf(label, sizeof label, "%s case %d %s", row->name, (int)(t - cases), format == FM_WEIGHT_F16 ? "fp16" : "fp32");
+        snprintf(label, sizeof label, "%s case %d %s", row->name, (int)(t - cases),
+                 format == FM_WEIGHT_F16 ? "fp16" : "fp32");
         host_matmul(&c, &d, matrix, want);
         if (row->emit(&e, &d, &err) != FLASHMEM_OK) fail_msg("%s: %s", label, err.message);
         fm_case_check(&c, harness, &d.out, want, 1e-5, t->part, label);
@@ -134,10 +136,12 @@ static void test_matmul__every_row_matches_the_host(void **state) {
 static void host_batch(const fm_case *c, const fm_batch_matmul_desc *d, double *want) {
     const int64_t *out = d->out.shape.dims, k = d->a.shape.dims[3];
     for (int64_t i = 0, count = fm_shape_count(&d->out.shape); i < count; i++) {
-        int64_t n = i % out[3], m = i / out[3] % out[2], h = i / out[3] / out[2] % out[1], b = i / out[3] / out[2] / out[1];
-        double  sum = 0;
+        int64_t n = i % out[3], m = i / out[3] % out[2], h = i / out[3] / out[2] % out[1],
+                b = i / out[3] / out[2] / out[1];
+        double sum = 0;
         for (int64_t j = 0; j < k; j++)
-            sum += (double)fm_case_at(c, &d->a, (int64_t[]){ b, h, m, j }) * fm_case_at(c, &d->b, (int64_t[]){ b, h, j, n });
+            sum += (double)fm_case_at(c, &d->a, (int64_t[]){ b, h, m, j }) *
+                   fm_case_at(c, &d->b, (int64_t[]){ b, h, j, n });
         want[i] = finish(c, &d->epilogue, (int64_t[]){ b, h, m, n }, 4, sum);
     }
 }
@@ -155,9 +159,10 @@ static uint32_t check_batch(const fm_row *row, const matmul_case *t, int b_views
     d.b = operand(&c, b, 4, b_views, false);
     d.out = operand(&c, out, 4, t->views, true);
     epilogue_of(&c, t, out, 4, &d.epilogue);
-    fm_emit e = { .builder = &c.builder, .weights = c.weights,
+    fm_emit e = { .builder = &c.builder,
+                  .weights = c.weights,
                   .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = fm_harness_device_bits(harness) } };
-    bool fits = fm_row_fits(row, &e, &d);
+    bool    fits = fm_row_fits(row, &e, &d);
     if (fits) {
         double *want = fm_arena_array(c.arena, (size_t)fm_shape_count(&d.out.shape), sizeof *want);
         snprintf(label, sizeof label, "%s case %d b %d", row->name, (int)(t - cases), b_views);
@@ -175,7 +180,8 @@ static void test_batch_matmul__every_row_matches_the_host(void **state) {
         if (fm_rows[r]->family != FM_FAMILY_BATCH_MATMUL || !fm_case_wants(fm_rows[r])) continue;
         uint32_t checked = 0;
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-            for (int b_views = PLAIN; b_views <= GAPS; b_views++) checked += check_batch(fm_rows[r], &cases[i], b_views);
+            for (int b_views = PLAIN; b_views <= GAPS; b_views++)
+                checked += check_batch(fm_rows[r], &cases[i], b_views);
         print_message("%s: %u cases\n", fm_rows[r]->name, checked);
         assert_true(checked >= 8);
     }
@@ -197,7 +203,8 @@ static void test_matmul__adds_in_place(void **state) {
         d.weight = fm_case_weight(&c, FLASHMEM_LAYOUT_CPU, FM_WEIGHT_F32, 40, 70, 0, &matrix);
         fm_epilogue_init(&d.epilogue);
         d.epilogue.post = d.out;
-        fm_emit e = { .builder = &c.builder, .weights = c.weights,
+        fm_emit e = { .builder = &c.builder,
+                      .weights = c.weights,
                       .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = fm_harness_device_bits(harness) } };
         if (fm_row_fits(fm_rows[r], &e, &d)) {
             double *want = fm_arena_array(c.arena, 30 * 70, sizeof *want);
@@ -219,7 +226,8 @@ static void test_matmul__refuses_what_it_cannot_compute(void **state) {
     d.out = fm_case_view(&c, (int64_t[]){ 1, 4, 70 }, 3, NULL, 0);
     d.weight = fm_case_weight(&c, FLASHMEM_LAYOUT_CPU, FM_WEIGHT_F32, 41, 70, 0, NULL); /* K is 40 */
     fm_epilogue_init(&d.epilogue);
-    fm_emit e = { .builder = &c.builder, .weights = c.weights,
+    fm_emit e = { .builder = &c.builder,
+                  .weights = c.weights,
                   .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = FM_DEVICE_CPU } };
     assert_int_equal(fm_emit_matmul(&e, &d, &err), FLASHMEM_UNSUPPORTED);
     assert_non_null(strstr(err.message, "wrong"));
