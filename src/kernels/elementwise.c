@@ -42,18 +42,28 @@ static bool expression_is_valid(const char *text) {
     return true;
 }
 
+/* Types of stored.clh: fetched as float. */
+static const char *stored_type(flashmem_dtype t) {
+    return t == FLASHMEM_F16 ? "half" : t == FLASHMEM_BF16 ? "fm_bf16" : t == FLASHMEM_F64 ? "fm_f64" : NULL;
+}
+
+static const char *type_name(flashmem_dtype t) {
+    const char *stored = stored_type(t);
+    return stored ? stored : fm_kernel_type(t);
+}
+
 static flashmem_status check(const fm_subject *s, const fm_elementwise_desc *d) {
     if (d->input_count > FM_ELEMENTWISE_INPUTS || d->constant_count > 8)
         return fm_refuse(s, "%u inputs and %u constants, at most 8", d->input_count, d->constant_count);
     if (!expression_is_valid(d->expression))
         return fm_refuse(s, "no expression, or one with blanks or beyond 1024 bytes");
     FM_TRY(fm_check_operand(s, "out", &d->out, FM_DTYPES_ANY, FM_RANK_ANY));
-    if (!fm_kernel_type(d->out.dtype)) return fm_refuse(s, "out is %s", fm_dtype_name(d->out.dtype));
+    if (!type_name(d->out.dtype)) return fm_refuse(s, "out is %s", fm_dtype_name(d->out.dtype));
     for (uint32_t i = 0; i < d->input_count; i++) {
         char role[16];
         snprintf(role, sizeof role, "input %u", i);
         FM_TRY(fm_check_like(s, role, &d->inputs[i], FM_DTYPES_ANY, &d->out));
-        if (!fm_kernel_type(d->inputs[i].dtype))
+        if (!type_name(d->inputs[i].dtype))
             return fm_refuse(s, "%s is %s", role, fm_dtype_name(d->inputs[i].dtype));
     }
     return FLASHMEM_OK;
@@ -69,13 +79,19 @@ static bool takes_lanes(const fm_elementwise_desc *d) {
 
 /* Options of the program; coordinates become macros over the kernel's right-aligned q0..q7 and j. */
 static const char *options_of(const fm_emit *e, const fm_elementwise_desc *d, uint32_t rank, bool lanes) {
-    char   text[LONGEST_EXPRESSION + 768];
+    char   text[LONGEST_EXPRESSION + 1024];
     size_t used = (size_t)snprintf(text, sizeof text,
                                    "-DEXPR=%s -DINPUTS=%u -DCONSTANTS=%u -DRANK=%u -DVECTOR=%d -DTO=%s%s",
                                    d->expression, d->input_count, d->constant_count, rank, lanes,
-                                   fm_kernel_type(d->out.dtype), d->out.dtype == FLASHMEM_BOOL ? " -DTRUTH_OUT" : "");
+                                   type_name(d->out.dtype), d->out.dtype == FLASHMEM_BOOL ? " -DTRUTH_OUT" : "");
     for (uint32_t i = 0; i < d->input_count; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, " -DT%u=%s", i, fm_kernel_type(d->inputs[i].dtype));
+        used += (size_t)snprintf(text + used, sizeof text - used, " -DT%u=%s", i, type_name(d->inputs[i].dtype));
+    bool converts = false;
+    for (uint32_t i = 0; i < d->input_count; i++) converts = converts || stored_type(d->inputs[i].dtype);
+    for (uint32_t i = 0; i < d->input_count && converts; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, " -DV%u=%s", i,
+                                 stored_type(d->inputs[i].dtype) ? "float" : type_name(d->inputs[i].dtype));
+    if (stored_type(d->out.dtype)) used += (size_t)snprintf(text + used, sizeof text - used, " -DPUTS");
     for (uint32_t i = 0; d->uses_coordinates && i < d->out.shape.rank; i++) {
         uint32_t axis = 8 - d->out.shape.rank + i;
         used += (size_t)snprintf(text + used, sizeof text - used,
@@ -122,9 +138,9 @@ static flashmem_status emit(fm_emit *e, const fm_elementwise_desc *d, bool lanes
 
 static bool takes_typed(const fm_emit *e, const void *desc) {
     const fm_elementwise_desc *d = desc;
-    bool                       typed = fm_kernel_type(d->out.dtype) != NULL;
+    bool                       typed = type_name(d->out.dtype) != NULL;
     (void)e;
-    for (uint32_t i = 0; i < d->input_count; i++) typed = typed && fm_kernel_type(d->inputs[i].dtype);
+    for (uint32_t i = 0; i < d->input_count; i++) typed = typed && type_name(d->inputs[i].dtype);
     return typed;
 }
 static flashmem_status emit_reference(fm_emit *e, const void *desc, flashmem_error *err) {

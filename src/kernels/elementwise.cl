@@ -3,6 +3,8 @@
  *   INPUTS, CONSTANTS  how many; T0..T7, TO: element types; TRUTH_OUT: out is bool, stored as 0 or 1
  *   EXPR               over a0.., c0.. and coordinates i0.., which the host defines from q0.. and j
  *   RANK               4 or 8 axes, right-aligned, all views over the same d0.. (innermost last)
+ *   V0..V7             types of a0.., given when an input has a type of stored.clh
+ *   PUTS               the output has a type of stored.clh
  *   VECTOR             1: EXPR holds on float16 and every type is float, or uchar with bools as 0 and 1
  *
  * A work-item computes `run` elements in row-major order, row segment by row segment.  In the vector path segments go
@@ -10,6 +12,9 @@
 #include "lanes.clh"
 #include "math.clh"
 #include "views.clh"
+#if defined(V0) || defined(PUTS)
+#include "stored.clh"
+#endif
 
 #if RANK == 4
 #define VIEW(x)          FM_VIEW4(x)
@@ -47,7 +52,11 @@
 #define INPUT(n)    __global const T##n *p##n, VIEW(v##n),
 #define CONSTANT(n) float c##n,
 #define ROW(n)      __global const T##n *x##n = p##n + AT(v##n);
-#define SCALAR(n)   T##n a##n = x##n[j * STEP(v##n)];
+#ifdef V0
+#define SCALAR(n) V##n a##n = fm_fetch(x##n, j * STEP(v##n));
+#else
+#define SCALAR(n) T##n a##n = x##n[j * STEP(v##n)];
+#endif
 
 #ifdef TRUTH_OUT
 #define STORED(value) ((value) != 0)
@@ -89,7 +98,11 @@ __kernel void elementwise(REPEAT(INPUT) REPEAT_CONSTANTS(CONSTANT) __global TO *
 #endif
         for (; j < n; j++) {
             REPEAT(SCALAR)
+#ifdef PUTS
+            fm_put(to, j * STEP(o), (float)STORED(EXPR));
+#else
             to[j * STEP(o)] = (TO)STORED(EXPR);
+#endif
         }
         at += n;
     }

@@ -2,6 +2,7 @@ set(FM_KERNELS_CL
     src/kernels/math.clh
     src/kernels/lanes.clh
     src/kernels/views.clh
+    src/kernels/stored.clh
     src/kernels/elementwise.cl
     src/kernels/norm.cl
     src/kernels/softmax.cl
