@@ -84,8 +84,9 @@ static flashmem_status ensure_copy(flashmem_model *model, fm_binding *binding, f
     return FLASHMEM_OK;
 }
 
+/* An output that shares another value's storage is read from there. */
 static flashmem_status give_device(flashmem_model *model, fm_binding *binding, flashmem_error *err) {
-    if (binding->placed) return FLASHMEM_OK;
+    if (binding->placed || binding->root != binding->value) return FLASHMEM_OK;
     void *memory = binding->caller;
     if (!memory || !aligned(memory)) {
         FM_TRY(ensure_copy(model, binding, err));

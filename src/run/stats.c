@@ -141,7 +141,8 @@ static void learn(flashmem_model *model) {
     if (atomic_load(&model->gpu->cache_state) == FM_CACHE_MISS && model->executor.run == 0) return;
     observe(model, &observed);
     fm_profile_learn(&model->profile, &observed);
-    if (model->executor.run == 0) model->profile.startup_seconds = model->stats.device_ready;
+    if (model->executor.run == 0)
+        model->profile.startup_seconds = 0.5 * (model->profile.startup_seconds + model->stats.device_ready);
 }
 
 void fm_stats_end_run(flashmem_model *model) {

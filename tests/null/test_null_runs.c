@@ -178,7 +178,7 @@ static void test_run__inputs_and_outputs_of_any_alignment(void **state) {
             flashmem_model      *model;
             fm_synthetic_inputs  inputs = { 0 };
             flashmem_tensor_info info;
-            void                *block = NULL, *outputs[2] = { NULL };
+            void                *block = NULL, *outputs[3] = { NULL };
             o.bind_outputs = promised;
             assert_int_equal(fm_model_open(path, &o, NULL, &model, &err), FLASHMEM_OK);
             fm_synthetic_bind(model, &inputs, 9);
@@ -186,7 +186,7 @@ static void test_run__inputs_and_outputs_of_any_alignment(void **state) {
             assert_int_equal(posix_memalign(&block, 64, info.bytes + 64), 0);
             memcpy((char *)block + shift, inputs.data[0], info.bytes);
             assert_int_equal(flashmem_model_bind_input(model, 0, (char *)block + shift, info.bytes, &err), FLASHMEM_OK);
-            for (uint32_t i = 0; i < 2; i++) {
+            for (uint32_t i = 0; i < 3; i++) {
                 flashmem_model_output_info(model, i, &info);
                 assert_int_equal(posix_memalign(&outputs[i], 64, info.bytes + 64), 0);
                 assert_int_equal(flashmem_model_bind_output(model, i, (char *)outputs[i] + shift, info.bytes, &err),
@@ -195,11 +195,13 @@ static void test_run__inputs_and_outputs_of_any_alignment(void **state) {
             if (flashmem_model_run(model, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
             assert_ptr_equal(flashmem_model_output(model, 0), (char *)outputs[0] + shift);
             assert_true(fm_synthetic_outputs(model) == expected);
+            assert_memory_equal(flashmem_model_output(model, 2), inputs.data[0], info.bytes);
             flashmem_model_close(model);
             fm_synthetic_free(&inputs);
             free(block);
             free(outputs[0]);
             free(outputs[1]);
+            free(outputs[2]);
         }
 }
 
