@@ -61,7 +61,7 @@
 #else
 #define LARGER(a, b)  max(a, b)
 #define SMALLER(a, b) min(a, b)
-#define MAGNITUDE(v)  ((v) < 0 ? -(v) : (v))
+#define MAGNITUDE(v)  ((T)abs(v))
 #define LEAST         ((T)1 << (sizeof(T) * 8 - 1))
 #define MOST          (~LEAST)
 #endif

@@ -1,5 +1,6 @@
 # Kernel tests link the system's OpenCL loader; they are left out where it is not there.
 find_library(FM_OPENCL_LIBRARY OpenCL)
+find_program(FM_OCLGRIND oclgrind)
 if(FM_OPENCL_LIBRARY)
     set(kernel_test tests/kernels/harness.c tests/kernels/case.c)
     fm_add_test(NAME test_matmul SOURCES tests/kernels/test_matmul.c ${kernel_test} LIBS flashmem_run ${FM_OPENCL_LIBRARY}
@@ -10,5 +11,12 @@ if(FM_OPENCL_LIBRARY)
     foreach(family elementwise norm softmax attention reduce pool gather)
         fm_add_test(NAME test_${family} SOURCES tests/kernels/test_${family}.c ${rows_test}
             LIBS flashmem_run ${FM_OPENCL_LIBRARY} LABELS kernels)
+        # Small cases again where every access is checked and work-items are compared for races.
+        if(FM_OCLGRIND AND TARGET test_${family})
+            add_test(NAME test_${family}_oclgrind COMMAND ${FM_OCLGRIND} --data-races $<TARGET_FILE:test_${family}>)
+            set_tests_properties(test_${family}_oclgrind PROPERTIES LABELS "kernels;oclgrind" TIMEOUT 300
+                ENVIRONMENT "FLASHMEM_TEST_SMALL=1;FLASHMEM_TEST_DEVICE=Oclgrind"
+                FAIL_REGULAR_EXPRESSION "Invalid (read|write);data race;OCLGRIND FATAL")
+        endif()
     endforeach()
 endif()
