@@ -16,5 +16,5 @@ def test_export(flashmem, tmp_path, skeleton):
     subprocess.run([sys.executable, ROOT / "tools" / "zoo.py", tmp_path, skeleton], check=True, capture_output=True)
     model = tmp_path / skeleton.name.removesuffix(".xz")
     feeds = compare.model_feeds(model, {"batch": 2, "seq": 13}, padded=True)
-    got, _ = compare.run(flashmem, tmp_path / "run", model, feeds, "--budget", "off", "--no-cache")
+    got, _ = compare.run(flashmem, tmp_path / "run", model, feeds, "--budget", "off")
     compare.assert_equal_enough(got, reference(model, feeds))
