@@ -143,16 +143,17 @@ static flashmem_status lower_node(fm_lower *l, fm_node *node, flashmem_error *er
     if (!node->op->lower)
         return fm_fail(err, FLASHMEM_UNSUPPORTED, "node '%s' (%s): no kernel runs this operator", node->name,
                        node->op_type);
-    flashmem_error inner = { 0 };
+    flashmem_error  inner = { 0 };
     flashmem_status status = node->op->lower(l, node, &inner);
     if (status != FLASHMEM_OK)
-        return strstr(inner.message, node->op_type) ? fm_fail(err, status, "%s", inner.message)
-                                                    : fm_fail(err, status, "node '%s' (%s): %s", node->name,
-                                                              node->op_type, inner.message);
+        return strstr(inner.message, node->op_type)
+                   ? fm_fail(err, status, "%s", inner.message)
+                   : fm_fail(err, status, "node '%s' (%s): %s", node->name, node->op_type, inner.message);
     for (uint32_t i = 0; i < node->output_count; i++)
         if (node->outputs[i] && !node->outputs[i]->constant && !fm_lower_placement(l, node->outputs[i])->ready &&
             node->outputs[i]->use_count > 0)
-            return fm_fail(err, FLASHMEM_INTERNAL, "node '%s' (%s): output %u was not lowered", node->name, node->op_type, i);
+            return fm_fail(err, FLASHMEM_INTERNAL, "node '%s' (%s): output %u was not lowered", node->name,
+                           node->op_type, i);
     return FLASHMEM_OK;
 }
 

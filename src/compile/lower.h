@@ -10,9 +10,9 @@
 
 /* A weight to be packed: which recipe in which arrangement. */
 typedef struct fm_lower_weight {
-    fm_weight        record;  /* kind, format, k, n, panels, panel_bytes, unit_panels, bytes */
-    const fm_recipe *recipe;  /* PANELS: [k, n]; DENSE, ROWS: as stored */
-    flashmem_dtype   dtype;   /* DENSE: stored type */
+    fm_weight        record;     /* kind, format, k, n, panels, panel_bytes, unit_panels, bytes */
+    const fm_recipe *recipe;     /* PANELS: [k, n]; DENSE, ROWS: as stored */
+    flashmem_dtype   dtype;      /* DENSE: stored type */
     uint32_t         first_step; /* first use, for order and bundling */
     uint32_t         value;      /* the program's value of the weight */
     const char      *name;
@@ -22,13 +22,15 @@ typedef struct fm_lower {
     fm_graph          *graph;
     fm_program_builder builder;
     fm_emit            emit;
-    fm_lower_weight   *weights; size_t weight_count, weight_capacity;
+    fm_lower_weight   *weights;
+    size_t             weight_count, weight_capacity;
     fm_weight         *records; /* the records of weights, kept equal: what emit.weights points to */
     flashmem_weights   format;  /* of large weights */
     flashmem_layout    layout;
     uint32_t           image_limit; /* layout texture: longest K of one PANELS weight */
     bool               keep_all;
-    uint32_t          *kept; size_t kept_count, kept_capacity; /* keep_all: output values beyond the model's own */
+    uint32_t          *kept;
+    size_t             kept_count, kept_capacity; /* keep_all: output values beyond the model's own */
 } fm_lower;
 
 /* Prepares l for graph g: builder and emit target of the layout.  device: FM_DEVICE_* bits of the target. */
@@ -45,14 +47,16 @@ fm_view fm_lower_output_like(fm_lower *l, fm_tensor *t, const fm_view *like);
 /* The element type of t on the device: float32 for every floating-point type. */
 flashmem_dtype fm_lower_dtype(const fm_tensor *t);
 /* Emits out = view, converting between types: an elementwise copy step. */
-flashmem_status fm_lower_copy(fm_lower *l, const char *name, const fm_view *view, const fm_view *out, flashmem_error *err);
+flashmem_status fm_lower_copy(fm_lower *l, const char *name, const fm_view *view, const fm_view *out,
+                              flashmem_error *err);
 /* Makes t a view of something that exists already. */
 void fm_lower_alias(fm_lower *l, fm_tensor *t, const fm_view *view);
 /* A dense copy of view when strides do not serve: emits an elementwise copy step. */
 flashmem_status fm_lower_dense(fm_lower *l, const char *name, const fm_view *view, fm_view *out, flashmem_error *err);
-fm_view fm_lower_scratch(fm_lower *l, flashmem_dtype dtype, const fm_shape *shape);
+fm_view         fm_lower_scratch(fm_lower *l, flashmem_dtype dtype, const fm_shape *shape);
 /* A constant [k, n] recipe as a PANELS weight of the pack's format; the same recipe twice gives the same weight. */
-flashmem_status fm_lower_panels(fm_lower *l, const char *name, const fm_recipe *kn, uint32_t *value, flashmem_error *err);
+flashmem_status fm_lower_panels(fm_lower *l, const char *name, const fm_recipe *kn, uint32_t *value,
+                                flashmem_error *err);
 /* A constant as dense array of dtype. */
 flashmem_status fm_lower_dense_weight(fm_lower *l, const char *name, const fm_recipe *r, flashmem_dtype dtype,
                                       fm_view *out, flashmem_error *err);

@@ -14,9 +14,22 @@ static bool named(const fm_node *node, const char *const *names) {
 }
 
 static const char *const index_readers[] = { "Gather", "GatherElements", NULL };
-static const char *const mask_readers[] = { "Where", "And", "Or", "Not", "Cast", "Equal", "Greater", "Less",
-                                            "GreaterOrEqual", "LessOrEqual", "fm.Elementwise", "fm.Attention", "Mul",
-                                            "Sub", "GatherND", NULL };
+static const char *const mask_readers[] = { "Where",
+                                            "And",
+                                            "Or",
+                                            "Not",
+                                            "Cast",
+                                            "Equal",
+                                            "Greater",
+                                            "Less",
+                                            "GreaterOrEqual",
+                                            "LessOrEqual",
+                                            "fm.Elementwise",
+                                            "fm.Attention",
+                                            "Mul",
+                                            "Sub",
+                                            "GatherND",
+                                            NULL };
 
 static void smallest(uint64_t *limit, int64_t dim) {
     if (dim > 0 && (*limit == 0 || (uint64_t)dim < *limit)) *limit = (uint64_t)dim;
@@ -26,7 +39,7 @@ static void smallest(uint64_t *limit, int64_t dim) {
 static void trace_input(const fm_tensor *t, uint64_t *limit, bool *mask, uint32_t depth) {
     if (depth > 64) return;
     for (size_t u = 0; u < t->use_count; u++) {
-        const fm_node *node = t->uses[u];
+        const fm_node   *node = t->uses[u];
         const fm_tensor *data = node->input_count ? node->inputs[0] : NULL;
         if (named(node, index_readers) && node->input_count > 1 && node->inputs[1] == t) {
             int64_t axis = fm_node_int(node, "axis", 0);

@@ -94,7 +94,7 @@ static void product_to(const product *p, fm_lower_matmul_args *m) {
 static flashmem_status each_outer(fm_lower *l, const fm_lower_matmul_args *m, flashmem_error *err) {
     for (int64_t i = 0; i < m->out.shape.dims[0]; i++) {
         fm_lower_matmul_args part = *m;
-        product p = product_of(m);
+        product              p = product_of(m);
         for (uint32_t v = 0; v < p.count; v++) {
             fm_view *view = &p.views[v];
             *view = fm_view_slice(view, 0, i, 1, 1);
@@ -129,7 +129,8 @@ static flashmem_status not_collapsed(fm_lower *l, fm_lower_matmul_args *m, flash
 
 static flashmem_status emit_panels(fm_lower *l, const fm_lower_matmul_args *m, flashmem_error *err) {
     fm_matmul_desc d = { .name = m->name, .x = m->a, .out = m->out, .epilogue = m->epilogue };
-    if (d.x.shape.dims[2] > 1 && d.x.strides[2] != 1) FM_TRY(fm_lower_dense(l, m->name, &m->a, &d.x, err)); /* fast rows read runs of K */
+    if (d.x.shape.dims[2] > 1 && d.x.strides[2] != 1)
+        FM_TRY(fm_lower_dense(l, m->name, &m->a, &d.x, err)); /* fast rows read runs of K */
     FM_TRY(fm_lower_panels(l, m->weight_name, m->weight, &d.weight, err));
     return fm_emit_matmul(&l->emit, &d, err);
 }

@@ -46,9 +46,13 @@ static uint32_t add(fm_lower *l, const char *name, const fm_recipe *r, flashmem_
     uint32_t value = fm_builder_weight(&l->builder, index, dtype, (int64_t)record.bytes, name);
     l->records = fm_arena_grow(a, l->records, l->weight_count, &capacity, sizeof *l->records);
     l->records[index] = record;
-    FM_PUSH(a, l->weights, l->weight_count, l->weight_capacity) = (fm_lower_weight){
-        .record = record, .recipe = r, .dtype = dtype, .first_step = (uint32_t)l->builder.step_count, .value = value,
-        .name = name };
+    FM_PUSH(a, l->weights, l->weight_count,
+            l->weight_capacity) = (fm_lower_weight){ .record = record,
+                                                     .recipe = r,
+                                                     .dtype = dtype,
+                                                     .first_step = (uint32_t)l->builder.step_count,
+                                                     .value = value,
+                                                     .name = name };
     l->emit.weights = l->records;
     return value;
 }
@@ -82,7 +86,8 @@ flashmem_status fm_lower_panels(fm_lower *l, const char *name, const fm_recipe *
     uint64_t columns = l->layout == FLASHMEM_LAYOUT_TEXTURE ? 4 : 16;
     uint64_t k = (uint64_t)kn->shape.dims[0], n = (uint64_t)kn->shape.dims[1], total;
     if (k == 0 || n == 0 || k > INT32_MAX || n > INT32_MAX)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "weight '%s': %" PRIu64 " x %" PRIu64 " is no matrix to pack", name, k, n);
+        return fm_fail(err, FLASHMEM_UNSUPPORTED, "weight '%s': %" PRIu64 " x %" PRIu64 " is no matrix to pack", name,
+                       k, n);
     fm_weight w = { .kind = FM_WEIGHT_PANELS, .format = format_of(dtype), .k = k, .n = n };
     w.panels = (n + columns - 1) / columns;
     w.panel_bytes = k * columns * fm_dtype_bytes(dtype);
@@ -104,8 +109,9 @@ flashmem_status fm_lower_dense_weight(fm_lower *l, const char *name, const fm_re
         int64_t count = fm_shape_count(&r->shape), bytes;
         if (count <= 0 || __builtin_mul_overflow(count, (int64_t)fm_dtype_bytes(dtype), &bytes))
             return fm_fail(err, FLASHMEM_UNSUPPORTED, "constant '%s': %" PRId64 " elements", name, count);
-        fm_weight w = { .kind = FM_WEIGHT_DENSE, .format = format_of(dtype), .k = 1, .n = (uint64_t)count,
-                        .bytes = (uint64_t)bytes };
+        fm_weight w = {
+            .kind = FM_WEIGHT_DENSE, .format = format_of(dtype), .k = 1, .n = (uint64_t)count, .bytes = (uint64_t)bytes
+        };
         value = add(l, name, r, dtype, w);
     }
     fm_view_dense(out, value, dtype, &r->shape);
@@ -124,7 +130,11 @@ flashmem_status fm_lower_rows(fm_lower *l, const char *name, const fm_recipe *r,
     if (rows == 0 || width == 0 || __builtin_mul_overflow(width, (uint64_t)fm_dtype_bytes(dtype), &row_bytes) ||
         __builtin_mul_overflow(rows, row_bytes, &total) || total > INT64_MAX)
         return fm_fail(err, FLASHMEM_UNSUPPORTED, "table '%s': %" PRIu64 " x %" PRIu64, name, rows, width);
-    fm_weight w = { .kind = FM_WEIGHT_ROWS, .format = format_of(dtype), .k = rows, .n = width, .row_bytes = row_bytes,
+    fm_weight w = { .kind = FM_WEIGHT_ROWS,
+                    .format = format_of(dtype),
+                    .k = rows,
+                    .n = width,
+                    .row_bytes = row_bytes,
                     .bytes = total };
     *value = add(l, name, r, dtype, w);
     return FLASHMEM_OK;

@@ -25,7 +25,7 @@ static fm_tensor *made(ops_case *c, fm_node *node) {
     return node->outputs[0];
 }
 
-#define UNARY(op, x) made(c, OPS_NODE(c, op, 1, x))
+#define UNARY(op, x)     made(c, OPS_NODE(c, op, 1, x))
 #define BINARY(op, x, y) made(c, OPS_NODE(c, op, 1, x, y))
 
 /* A constant whose elements nothing here reads. */
@@ -42,9 +42,11 @@ static void output(ops_case *c, fm_tensor *t) {
 
 static const flashmem_compile_options fp32 = { .weights = FLASHMEM_WEIGHTS_FP32, .layout = FLASHMEM_LAYOUT_CPU };
 static const flashmem_compile_options fp16 = { .weights = FLASHMEM_WEIGHTS_FP16, .layout = FLASHMEM_LAYOUT_CPU };
-static const flashmem_compile_options texture = { .weights = FLASHMEM_WEIGHTS_FP32, .layout = FLASHMEM_LAYOUT_TEXTURE,
+static const flashmem_compile_options texture = { .weights = FLASHMEM_WEIGHTS_FP32,
+                                                  .layout = FLASHMEM_LAYOUT_TEXTURE,
                                                   .image_limit = 64 };
-static const flashmem_compile_options keep = { .weights = FLASHMEM_WEIGHTS_FP32, .layout = FLASHMEM_LAYOUT_CPU,
+static const flashmem_compile_options keep = { .weights = FLASHMEM_WEIGHTS_FP32,
+                                               .layout = FLASHMEM_LAYOUT_CPU,
                                                .keep_all = 1 };
 
 static void lower(ops_case *c, fm_lower *l, const flashmem_compile_options *options) {
@@ -104,7 +106,8 @@ static void test_fp16_packs__keep_vectors_in_fp32(void **state) {
 static void test_constants__up_to_64_bytes_lie_in_the_program(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
-    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 16)), *y = ops_input(c, "y", FLASHMEM_F32, OPS_SHAPE(3, 17));
+    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 16)),
+              *y = ops_input(c, "y", FLASHMEM_F32, OPS_SHAPE(3, 17));
     output(c, BINARY("Add", x, weight(c, "small", OPS_SHAPE(16))));
     output(c, BINARY("Add", y, weight(c, "large", OPS_SHAPE(17))));
     lower(c, &l, &fp32);
@@ -147,7 +150,8 @@ static void test_images__hold_at_most_their_limit_of_k(void **state) {
 static void test_images__of_a_convolution_hold_whole_channels(void **state) {
     ops_case *c = *state;
     fm_lower  l;
-    output(c, BINARY("Conv", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 16, 5, 5)), weight(c, "w", OPS_SHAPE(8, 16, 3, 3))));
+    output(c, BINARY("Conv", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 16, 5, 5)),
+                     weight(c, "w", OPS_SHAPE(8, 16, 3, 3))));
     lower(c, &l, &texture);
     uint64_t k = 0;
     for (size_t i = 0; i < l.weight_count; i++) {
@@ -200,7 +204,8 @@ static void test_rows_of_one_product__may_be_strided(void **state) {
 static void test_an_output__is_written_in_place(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
-    fm_tensor *t = BINARY("MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), weight(c, "w", OPS_SHAPE(24, 40)));
+    fm_tensor *t = BINARY("MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)),
+                          weight(c, "w", OPS_SHAPE(24, 40)));
     output(c, t);
     lower(c, &l, &fp32);
     const fm_value *v = value_named(&l, t->name);
@@ -248,7 +253,8 @@ static void test_keep_all__adds_every_written_tensor(void **state) {
 static void test_inputs__that_index_know_their_limit(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
-    fm_tensor *ids = ops_input(c, "ids", FLASHMEM_I64, OPS_SHAPE(2, 5)), *flat = BINARY("Reshape", ids, OPS_INTS(c, NULL, 10));
+    fm_tensor *ids = ops_input(c, "ids", FLASHMEM_I64, OPS_SHAPE(2, 5)),
+              *flat = BINARY("Reshape", ids, OPS_INTS(c, NULL, 10));
     output(c, BINARY("Gather", weight(c, "words", OPS_SHAPE(100, 8)), flat));
     output(c, BINARY("Gather", weight(c, "kinds", OPS_SHAPE(30, 8)), ids));
     lower(c, &l, &fp32);
@@ -259,7 +265,8 @@ static void test_inputs__that_index_know_their_limit(void **state) {
 static void test_inputs__that_hide_are_masks(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
-    fm_tensor *mask = ops_input(c, "mask", FLASHMEM_I64, OPS_SHAPE(2, 5)), *wide = BINARY("Unsqueeze", mask, OPS_INTS(c, NULL, 1));
+    fm_tensor *mask = ops_input(c, "mask", FLASHMEM_I64, OPS_SHAPE(2, 5)),
+              *wide = BINARY("Unsqueeze", mask, OPS_INTS(c, NULL, 1));
     ops_attr_int(c, "to", FLASHMEM_F32);
     output(c, UNARY("Cast", wide));
     lower(c, &l, &fp32);

@@ -29,7 +29,7 @@ static fm_tensor *made(ops_case *c, fm_node *node) {
     return node->outputs[0];
 }
 
-#define UNARY(op, x) made(c, OPS_NODE(c, op, 1, x))
+#define UNARY(op, x)     made(c, OPS_NODE(c, op, 1, x))
 #define BINARY(op, x, y) made(c, OPS_NODE(c, op, 1, x, y))
 
 static fm_tensor *number(ops_case *c, double value) {
@@ -86,16 +86,17 @@ static void test_scale__behind_the_product(void **state) {
 
 static void test_scale__of_both_operands_and_the_scores(void **state) {
     ops_case  *c = *state;
-    fm_tensor *q = BINARY("Mul", operand(c, "q", S, D), number(c, 0.5)), *kt = BINARY("Mul", number(c, 0.25), operand(c, "kt", D, S));
+    fm_tensor *q = BINARY("Mul", operand(c, "q", S, D), number(c, 0.5)),
+              *kt = BINARY("Mul", number(c, 0.25), operand(c, "kt", D, S));
     fm_tensor *scores = BINARY("Mul", BINARY("MatMul", q, kt), number(c, 3));
     assert_float_equal(plain(c, weighted(c, scores))->scale, 0.375f, 0);
 }
 
 static void test_keys__behind_their_transpose(void **state) {
-    ops_case  *c = *state;
+    ops_case *c = *state;
     OPS_ATTR_INTS(c, "perm", 0, 1, 3, 2);
-    fm_tensor *k = operand(c, "k", S, D), *kt = UNARY("Transpose", k);
-    fm_tensor *t = weighted(c, BINARY("MatMul", operand(c, "q", S, D), kt));
+    fm_tensor                 *k = operand(c, "k", S, D), *kt = UNARY("Transpose", k);
+    fm_tensor                 *t = weighted(c, BINARY("MatMul", operand(c, "q", S, D), kt));
     const fm_attention_params *p = plain(c, t);
     assert_false(p->k_transposed);
     assert_ptr_equal(t->producer->inputs[1], k);
@@ -130,7 +131,7 @@ static void test_mask__that_hides_nothing_is_dropped(void **state) {
 }
 
 static void test_mask__causal(void **state) {
-    ops_case *c = *state;
+    ops_case                  *c = *state;
     const fm_attention_params *p = plain(c, weighted(c, BINARY("Add", product(c), additive(c, later, -FLT_MAX))));
     assert_true(p->causal);
     assert_int_equal(p->causal_offset, 0);
@@ -144,15 +145,16 @@ static void test_mask__causal_by_where_and_again_added(void **state) {
 }
 
 static void test_mask__causal_in_a_window(void **state) {
-    ops_case *c = *state;
-    const fm_attention_params *p = plain(c, weighted(c, BINARY("Add", product(c), additive(c, later_or_far, -INFINITY))));
+    ops_case                  *c = *state;
+    const fm_attention_params *p = plain(c,
+                                         weighted(c, BINARY("Add", product(c), additive(c, later_or_far, -INFINITY))));
     assert_true(p->causal);
     assert_int_equal(p->window, 3);
 }
 
 static void test_mask__inverted_where(void **state) {
-    ops_case  *c = *state;
-    uint8_t    hidden[S * S];
+    ops_case *c = *state;
+    uint8_t   hidden[S * S];
     for (int i = 0; i < S * S; i++) hidden[i] = later(i / S, i % S);
     fm_tensor *mask = ops_typed(c, NULL, FLASHMEM_BOOL, OPS_SHAPE(S, S), hidden);
     assert_true(plain(c, weighted(c, made(c, OPS_NODE(c, "Where", 1, mask, number(c, -1e9), product(c)))))->causal);
@@ -175,8 +177,8 @@ static void test_mask__with_a_hidden_row_is_added_as_it_is(void **state) {
 }
 
 static void test_mask__of_small_values_is_added(void **state) {
-    ops_case *c = *state;
-    fm_node  *n = fused(c, weighted(c, BINARY("Add", product(c), additive(c, later, -2))));
+    ops_case                  *c = *state;
+    fm_node                   *n = fused(c, weighted(c, BINARY("Add", product(c), additive(c, later, -2))));
     const fm_attention_params *p = n->params;
     assert_false(p->causal);
     assert_int_equal(n->inputs[3]->dtype, FLASHMEM_F32);
@@ -256,7 +258,8 @@ static fm_tensor *merged(ops_case *c, fm_tensor *t, int64_t rows, int64_t column
 
 static void test_merged_heads__are_taken_apart(void **state) {
     ops_case  *c = *state;
-    fm_tensor *q = ops_input(c, "q", FLASHMEM_F32, OPS_SHAPE(3, HEADS, S, D)), *k = ops_input(c, "k", FLASHMEM_F32, OPS_SHAPE(3, HEADS, S, D));
+    fm_tensor *q = ops_input(c, "q", FLASHMEM_F32, OPS_SHAPE(3, HEADS, S, D)),
+              *k = ops_input(c, "k", FLASHMEM_F32, OPS_SHAPE(3, HEADS, S, D));
     fm_tensor *v = ops_input(c, "v", FLASHMEM_F32, OPS_SHAPE(3, HEADS, S, D)), *k3 = merged(c, k, S, D);
     OPS_ATTR_INTS(c, "perm", 0, 2, 1);
     fm_tensor *kt = UNARY("Transpose", k3), *scores = BINARY("MatMul", merged(c, q, S, D), kt);
@@ -277,7 +280,8 @@ static fm_tensor *repeated(ops_case *c, fm_tensor *t) {
 
 static void test_repeated_heads__are_read_once(void **state) {
     ops_case  *c = *state;
-    fm_tensor *q = ops_input(c, "q", FLASHMEM_F32, OPS_SHAPE(1, 6, S, D)), *k = operand(c, "k", S, D), *v = operand(c, "v", S, D);
+    fm_tensor *q = ops_input(c, "q", FLASHMEM_F32, OPS_SHAPE(1, 6, S, D)), *k = operand(c, "k", S, D),
+              *v = operand(c, "v", S, D);
     fm_tensor *keys = repeated(c, k), *values = repeated(c, v);
     OPS_ATTR_INTS(c, "perm", 0, 1, 3, 2);
     fm_tensor *scores = BINARY("MatMul", q, UNARY("Transpose", keys));

@@ -1,4 +1,5 @@
 /* What a product or convolution takes in, in which place, and what it must leave alone; trees of elementwise operators. */
+#include <stdio.h>
 #include <string.h>
 
 #include "compile/ops/fused.h"
@@ -25,7 +26,7 @@ static fm_tensor *made(ops_case *c, fm_node *node) {
     return node->outputs[0];
 }
 
-#define UNARY(op, x) made(c, OPS_NODE(c, op, 1, x))
+#define UNARY(op, x)     made(c, OPS_NODE(c, op, 1, x))
 #define BINARY(op, x, y) made(c, OPS_NODE(c, op, 1, x, y))
 
 static fm_tensor *number(ops_case *c, double value) {
@@ -49,7 +50,8 @@ static void output(ops_case *c, fm_tensor *t) {
 
 static fm_node *run(ops_case *c, fm_tensor *t, flashmem_status (*pass)(fm_graph *g, flashmem_error *err)) {
     output(c, t);
-    if (pass(&c->g, &c->err) != FLASHMEM_OK || fm_graph_verify(&c->g, &c->err) != FLASHMEM_OK) fail_msg("%s", c->err.message);
+    if (pass(&c->g, &c->err) != FLASHMEM_OK || fm_graph_verify(&c->g, &c->err) != FLASHMEM_OK)
+        fail_msg("%s", c->err.message);
     return t->producer;
 }
 
@@ -113,9 +115,9 @@ static void test_gemm__with_its_own_bias_and_transpose(void **state) {
     ops_case *c = *state;
     ops_attr_int(c, "transB", 1);
     ops_attr_float(c, "alpha", 3);
-    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 8)), *w = constant(c, OPS_SHAPE(8, 8), 0);
-    fm_tensor *t = made(c, OPS_NODE(c, "Gemm", 1, x, w, constant(c, OPS_SHAPE(8), 1)));
-    fm_node   *n = alone(c, UNARY("Sigmoid", t), "fm.MatMul");
+    fm_tensor      *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 8)), *w = constant(c, OPS_SHAPE(8, 8), 0);
+    fm_tensor      *t = made(c, OPS_NODE(c, "Gemm", 1, x, w, constant(c, OPS_SHAPE(8), 1)));
+    fm_node        *n = alone(c, UNARY("Sigmoid", t), "fm.MatMul");
     const fm_fused *f = n->params;
     assert_true(f->transpose_w);
     assert_float_equal(f->alpha, 3, 0);
@@ -173,10 +175,11 @@ static void test_a_reshape__is_stepped_over(void **state) {
 
 static void test_convolution__bias_runs_along_channels(void **state) {
     ops_case  *c = *state;
-    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 2, 4, 8)), *r = ops_input(c, "r", FLASHMEM_F32, OPS_SHAPE(1, 8, 4, 8));
+    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 2, 4, 8)),
+              *r = ops_input(c, "r", FLASHMEM_F32, OPS_SHAPE(1, 8, 4, 8));
     fm_tensor *t = BINARY("Conv", x, constant(c, OPS_SHAPE(8, 2, 1, 1), 0));
     t = BINARY("Add", BINARY("Add", t, constant(c, OPS_SHAPE(1, 8, 1, 1), 3)), r);
-    fm_node *n = alone(c, made(c, OPS_NODE(c, "Clip", 1, t, number(c, 0), number(c, 6))), "fm.Conv");
+    fm_node        *n = alone(c, made(c, OPS_NODE(c, "Clip", 1, t, number(c, 0), number(c, 6))), "fm.Conv");
     const fm_fused *f = n->params;
     expect_vector(n->inputs[FM_FUSED_BIAS], 3);
     assert_ptr_equal(n->inputs[FM_FUSED_PRE], r);

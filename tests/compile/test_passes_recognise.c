@@ -26,7 +26,7 @@ static fm_tensor *made(ops_case *c, fm_node *node) {
     return node->outputs[0];
 }
 
-#define UNARY(op, x) made(c, OPS_NODE(c, op, 1, x))
+#define UNARY(op, x)     made(c, OPS_NODE(c, op, 1, x))
 #define BINARY(op, x, y) made(c, OPS_NODE(c, op, 1, x, y))
 
 static fm_tensor *number(ops_case *c, double value) {
@@ -144,8 +144,9 @@ static void test_swish__with_and_without_a_factor(void **state) {
 
 static void test_hard_swish__from_clip(void **state) {
     ops_case  *c = *state;
-    fm_tensor *x = input(c), *clip = made(c, OPS_NODE(c, "Clip", 1, BINARY("Add", x, number(c, 3)), number(c, 0), number(c, 6)));
-    fm_node   *n = recognised(c, BINARY("Div", BINARY("Mul", x, clip), number(c, 6)));
+    fm_tensor *x = input(c),
+              *clip = made(c, OPS_NODE(c, "Clip", 1, BINARY("Add", x, number(c, 3)), number(c, 0), number(c, 6)));
+    fm_node *n = recognised(c, BINARY("Div", BINARY("Mul", x, clip), number(c, 6)));
     assert_non_null(n);
     assert_string_equal(n->op_type, "HardSwish");
 }

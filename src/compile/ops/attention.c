@@ -31,18 +31,21 @@ static fm_view with_heads(const fm_view *view) {
 }
 
 static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *err) {
-    static const uint32_t swap3[3] = { 0, 2, 1 }, swap4[4] = { 0, 1, 3, 2 };
-    static const uint32_t heads_inner3[3] = { 1, 0, 2 }, heads_inner4[4] = { 0, 2, 1, 3 };
+    static const uint32_t      swap3[3] = { 0, 2, 1 }, swap4[4] = { 0, 1, 3, 2 };
+    static const uint32_t      heads_inner3[3] = { 1, 0, 2 }, heads_inner4[4] = { 0, 2, 1, 3 };
     const fm_attention_params *p = node->params;
-    fm_tensor *mask = fm_node_input(node, 3);
-    fm_view    q, k, v, m, out;
-    uint32_t   rank = node->inputs[0]->shape.rank;
+    fm_tensor                 *mask = fm_node_input(node, 3);
+    fm_view                    q, k, v, m, out;
+    uint32_t                   rank = node->inputs[0]->shape.rank;
     FM_TRY(fm_lower_view(l, node->inputs[0], &q, err));
     FM_TRY(fm_lower_view(l, node->inputs[1], &k, err));
     FM_TRY(fm_lower_view(l, node->inputs[2], &v, err));
     if (p->k_transposed) k = fm_view_permute(&k, rank == 4 ? swap4 : swap3);
-    fm_attention_desc d = { .name = node->name, .scale = p->scale, .causal = p->causal,
-                            .causal_offset = p->causal_offset, .window = p->window };
+    fm_attention_desc d = { .name = node->name,
+                            .scale = p->scale,
+                            .causal = p->causal,
+                            .causal_offset = p->causal_offset,
+                            .window = p->window };
     d.q = with_heads(&q);
     d.k = with_heads(&k);
     d.v = with_heads(&v);
@@ -61,9 +64,16 @@ static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *e
     return fm_emit_attention(&l->emit, &d, err);
 }
 
-const fm_op fm_op_fused_attention = { .name = "fm.Attention", .domain = "fm", .since = 1, .min_inputs = 3,
-                                      .max_inputs = 4, .min_outputs = 1, .max_outputs = 1,
-                                      .op_class = FM_OP_HIERARCHICAL, .infer = infer_fused, .lower = lower_fused };
+const fm_op fm_op_fused_attention = { .name = "fm.Attention",
+                                      .domain = "fm",
+                                      .since = 1,
+                                      .min_inputs = 3,
+                                      .max_inputs = 4,
+                                      .min_outputs = 1,
+                                      .max_outputs = 1,
+                                      .op_class = FM_OP_HIERARCHICAL,
+                                      .infer = infer_fused,
+                                      .lower = lower_fused };
 
 /* --- Attention ---------------------------------------------------------------------------------------------------- */
 
@@ -81,13 +91,14 @@ static flashmem_status split_heads(const fm_node *node, uint32_t input, const ch
                             fm_shape_print(&t->shape, text, sizeof text));
     int64_t heads = fm_node_int(node, attribute, 0), width = t->shape.dims[2];
     if (heads < 1 || width % heads)
-        return fm_node_fail(err, node, "attribute '%s' is %" PRId64 ", tensor '%s' is %" PRId64 " wide", attribute, heads,
-                            t->name, width);
+        return fm_node_fail(err, node, "attribute '%s' is %" PRId64 ", tensor '%s' is %" PRId64 " wide", attribute,
+                            heads, t->name, width);
     *out = (fm_shape){ .rank = 4, .dims = { t->shape.dims[0], heads, t->shape.dims[1], width / heads } };
     return FLASHMEM_OK;
 }
 
-static flashmem_status attention_shapes(const fm_node *node, fm_shape *q, fm_shape *k, fm_shape *v, flashmem_error *err) {
+static flashmem_status attention_shapes(const fm_node *node, fm_shape *q, fm_shape *k, fm_shape *v,
+                                        flashmem_error *err) {
     FM_TRY(split_heads(node, 0, "q_num_heads", q, err));
     FM_TRY(split_heads(node, 1, "kv_num_heads", k, err));
     FM_TRY(split_heads(node, 2, "kv_num_heads", v, err));
@@ -106,8 +117,7 @@ static flashmem_status infer_attention(fm_graph *g, fm_node *node, flashmem_erro
         return fm_node_unsupported(err, node, "past_key and past_value are not handled");
     if (fm_node_input(node, 6))
         return fm_node_unsupported(err, node, "nonpad_kv_seqlen (tensor '%s') is not handled", node->inputs[6]->name);
-    if (fm_node_float(node, "softcap", 0) != 0)
-        return fm_node_unsupported(err, node, "softcap is not handled");
+    if (fm_node_float(node, "softcap", 0) != 0) return fm_node_unsupported(err, node, "softcap is not handled");
     FM_TRY(attention_shapes(node, &q, &k, &v, err));
     const fm_tensor *mask = fm_node_input(node, 3);
     if (mask) {
@@ -146,9 +156,9 @@ static flashmem_status as_heads(fm_lower *l, const char *name, fm_view view, con
 
 static flashmem_status lower_attention(fm_lower *l, fm_node *node, flashmem_error *err) {
     static const uint32_t heads_inner[4] = { 0, 2, 1, 3 };
-    fm_shape          q, k, v;
-    fm_view           view;
-    fm_attention_desc d = { .name = node->name, .causal = fm_node_int(node, "is_causal", 0) != 0 };
+    fm_shape              q, k, v;
+    fm_view               view;
+    fm_attention_desc     d = { .name = node->name, .causal = fm_node_int(node, "is_causal", 0) != 0 };
     FM_TRY(attention_shapes(node, &q, &k, &v, err));
     const fm_shape *shapes[3] = { &q, &k, &v };
     fm_view        *views[3] = { &d.q, &d.k, &d.v };
@@ -172,6 +182,13 @@ static flashmem_status lower_attention(fm_lower *l, fm_node *node, flashmem_erro
     return fm_emit_attention(&l->emit, &d, err);
 }
 
-const fm_op fm_op_Attention = { .name = "Attention", .domain = "", .since = 23, .min_inputs = 3, .max_inputs = 7,
-                                .min_outputs = 1, .max_outputs = 4, .op_class = FM_OP_HIERARCHICAL,
-                                .infer = infer_attention, .lower = lower_attention };
+const fm_op fm_op_Attention = { .name = "Attention",
+                                .domain = "",
+                                .since = 23,
+                                .min_inputs = 3,
+                                .max_inputs = 7,
+                                .min_outputs = 1,
+                                .max_outputs = 4,
+                                .op_class = FM_OP_HIERARCHICAL,
+                                .infer = infer_attention,
+                                .lower = lower_attention };

@@ -27,8 +27,7 @@ static flashmem_status infer_channels(fm_graph *g, fm_node *node, flashmem_error
             return fm_node_fail(err, node, "tensor '%s' has %" PRId64 " elements, expected %" PRId64, t->name, count,
                                 channels);
     }
-    if (fm_node_int(node, "training_mode", 0))
-        return fm_node_unsupported(err, node, "training_mode is 1");
+    if (fm_node_int(node, "training_mode", 0)) return fm_node_unsupported(err, node, "training_mode is 1");
     return fm_infer_same(g, node, err);
 }
 
@@ -36,9 +35,9 @@ static flashmem_status lower_group(fm_lower *l, fm_node *node, flashmem_error *e
     fm_group_norm_desc d = { .name = node->name, .epsilon = fm_node_float(node, "epsilon", 1e-5f) };
     fm_view            x, out;
     FM_TRY(fm_lower_view(l, node->inputs[0], &x, err));
-    int64_t  channels = x.shape.dims[1], spatial = 1;
-    bool     grouped = strcmp(node->op_type, "GroupNormalization") == 0;
-    int64_t  groups = grouped ? fm_node_int(node, "num_groups", 0) : channels;
+    int64_t channels = x.shape.dims[1], spatial = 1;
+    bool    grouped = strcmp(node->op_type, "GroupNormalization") == 0;
+    int64_t groups = grouped ? fm_node_int(node, "num_groups", 0) : channels;
     for (uint32_t i = 2; i < x.shape.rank; i++) spatial *= x.shape.dims[i];
     fm_shape rows = { .rank = 4, .dims = { x.shape.dims[0], groups, channels / groups, spatial } };
     if (!fm_view_reshape(&x, &rows, &d.x)) {
@@ -121,10 +120,17 @@ static flashmem_status lower_batch(fm_lower *l, fm_node *node, flashmem_error *e
     return fm_emit_elementwise(&l->emit, &d, err);
 }
 
-#define CHANNEL_NORM(id, onnx, first, inputs, outputs, lower_fn)                                                      \
-    const fm_op fm_op_##id = { .name = onnx, .domain = "", .since = first, .min_inputs = inputs, .max_inputs = inputs, \
-                               .min_outputs = 1, .max_outputs = outputs, .op_class = FM_OP_HIERARCHICAL,              \
-                               .infer = infer_channels, .lower = lower_fn }
+#define CHANNEL_NORM(id, onnx, first, inputs, outputs, lower_fn) \
+    const fm_op fm_op_##id = { .name = onnx,                     \
+                               .domain = "",                     \
+                               .since = first,                   \
+                               .min_inputs = inputs,             \
+                               .max_inputs = inputs,             \
+                               .min_outputs = 1,                 \
+                               .max_outputs = outputs,           \
+                               .op_class = FM_OP_HIERARCHICAL,   \
+                               .infer = infer_channels,          \
+                               .lower = lower_fn }
 CHANNEL_NORM(GroupNormalization, "GroupNormalization", 18, 3, 1, lower_group);
 CHANNEL_NORM(InstanceNormalization, "InstanceNormalization", 6, 3, 1, lower_group);
 CHANNEL_NORM(BatchNormalization, "BatchNormalization", 7, 5, 5, lower_batch);

@@ -25,9 +25,10 @@ static flashmem_status infer_conv(fm_graph *g, fm_node *node, flashmem_error *er
     FM_TRY(read_window(node, &window, err));
     int64_t group = fm_node_int(node, "group", 1), outputs = w->shape.dims[0];
     if (group < 1 || x->shape.dims[1] % group || outputs % group || w->shape.dims[1] != x->shape.dims[1] / group)
-        return fm_node_fail(err, node, "%" PRId64 " channels, %" PRId64 " groups, weight '%s' for %" PRId64
-                            " channels each and %" PRId64 " outputs", x->shape.dims[1], group, w->name,
-                            w->shape.dims[1], outputs);
+        return fm_node_fail(err, node,
+                            "%" PRId64 " channels, %" PRId64 " groups, weight '%s' for %" PRId64
+                            " channels each and %" PRId64 " outputs",
+                            x->shape.dims[1], group, w->name, w->shape.dims[1], outputs);
     if (bias && fm_shape_count(&bias->shape) != outputs)
         return fm_node_fail(err, node, "bias '%s' has %" PRId64 " elements, expected %" PRId64, bias->name,
                             fm_shape_count(&bias->shape), outputs);
@@ -56,7 +57,7 @@ static const uint32_t channels_last[4] = { 0, 2, 3, 1 }, channels_last_1d[3] = {
 /* [O, C, kh, kw] as [kh, kw, C, O]. */
 static const fm_recipe *outputs_last(fm_arena *a, const fm_tensor *w) {
     static const uint32_t order[4] = { 2, 3, 1, 0 };
-    const fm_recipe *r = w->constant;
+    const fm_recipe      *r = w->constant;
     if (w->shape.rank == 3) {
         fm_shape s = { .rank = 4, .dims = { w->shape.dims[0], w->shape.dims[1], 1, w->shape.dims[2] } };
         r = fm_recipe_reshape(a, r, &s);
@@ -184,11 +185,26 @@ static flashmem_status lower_conv(fm_lower *l, fm_node *node, flashmem_error *er
     return emit(l, &d, w, err);
 }
 
-const fm_op fm_op_Conv = { .name = "Conv", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1,
-                           .max_outputs = 1, .op_class = FM_OP_REUSABLE, .infer = infer_conv, .lower = lower_conv };
-const fm_op fm_op_fused_conv = { .name = "fm.Conv", .domain = "fm", .since = 1, .min_inputs = 2,
-                                 .max_inputs = FM_FUSED_INPUTS, .min_outputs = 1, .max_outputs = 1,
-                                 .op_class = FM_OP_REUSABLE, .infer = infer_fused, .lower = lower_conv };
+const fm_op fm_op_Conv = { .name = "Conv",
+                           .domain = "",
+                           .since = 1,
+                           .min_inputs = 2,
+                           .max_inputs = 3,
+                           .min_outputs = 1,
+                           .max_outputs = 1,
+                           .op_class = FM_OP_REUSABLE,
+                           .infer = infer_conv,
+                           .lower = lower_conv };
+const fm_op fm_op_fused_conv = { .name = "fm.Conv",
+                                 .domain = "fm",
+                                 .since = 1,
+                                 .min_inputs = 2,
+                                 .max_inputs = FM_FUSED_INPUTS,
+                                 .min_outputs = 1,
+                                 .max_outputs = 1,
+                                 .op_class = FM_OP_REUSABLE,
+                                 .infer = infer_fused,
+                                 .lower = lower_conv };
 
 /* --- ConvTranspose ------------------------------------------------------------------------------------------------ */
 
@@ -206,7 +222,8 @@ static flashmem_status transpose_window(const fm_node *node, fm_window *window, 
     for (uint32_t i = 0; i < window->axes; i++) {
         int64_t more = extra ? extra[i] : 0;
         if (more < 0 || more > (1 << 24)) return fm_node_fail(err, node, "output_padding holds %" PRId64, more);
-        int64_t whole = (x->dims[2 + i] - 1) * window->stride[i] + more + (window->kernel[i] - 1) * window->dilation[i] + 1;
+        int64_t whole = (x->dims[2 + i] - 1) * window->stride[i] + more +
+                        (window->kernel[i] - 1) * window->dilation[i] + 1;
         if (wanted || same) {
             sizes[i] = wanted ? wanted[wanted_count - window->axes + i] : x->dims[2 + i] * window->stride[i];
             int64_t total = whole - sizes[i] > 0 ? whole - sizes[i] : 0;
@@ -240,10 +257,10 @@ static flashmem_status infer_transpose(fm_graph *g, fm_node *node, flashmem_erro
 }
 
 static flashmem_status lower_transpose(fm_lower *l, fm_node *node, flashmem_error *err) {
-    fm_tensor *w = node->inputs[1], *bias = fm_node_input(node, 2);
-    fm_window  window;
-    int64_t    sizes[FM_WINDOW_AXES];
-    fm_view    x, out, weight;
+    fm_tensor             *w = node->inputs[1], *bias = fm_node_input(node, 2);
+    fm_window              window;
+    int64_t                sizes[FM_WINDOW_AXES];
+    fm_view                x, out, weight;
     fm_conv_transpose_desc d = { .name = node->name, .group = (uint32_t)fm_node_int(node, "group", 1) };
     FM_TRY(transpose_window(node, &window, sizes, err));
     FM_TRY(fm_window_2d(node, &window, d.kernel, d.stride, d.dilation, d.pad, err));
@@ -259,6 +276,13 @@ static flashmem_status lower_transpose(fm_lower *l, fm_node *node, flashmem_erro
     return fm_emit_conv_transpose(&l->emit, &d, err);
 }
 
-const fm_op fm_op_ConvTranspose = { .name = "ConvTranspose", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3,
-                                     .min_outputs = 1, .max_outputs = 1, .op_class = FM_OP_REUSABLE,
-                                     .infer = infer_transpose, .lower = lower_transpose };
+const fm_op fm_op_ConvTranspose = { .name = "ConvTranspose",
+                                    .domain = "",
+                                    .since = 1,
+                                    .min_inputs = 2,
+                                    .max_inputs = 3,
+                                    .min_outputs = 1,
+                                    .max_outputs = 1,
+                                    .op_class = FM_OP_REUSABLE,
+                                    .infer = infer_transpose,
+                                    .lower = lower_transpose };

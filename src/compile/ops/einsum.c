@@ -14,7 +14,8 @@ typedef struct terms {
 } terms;
 
 /* Letters up to a comma, an arrow or the end, blanks dropped. */
-static flashmem_status read_term(const fm_node *node, const char **at, char *labels, uint32_t *count, flashmem_error *err) {
+static flashmem_status read_term(const fm_node *node, const char **at, char *labels, uint32_t *count,
+                                 flashmem_error *err) {
     *count = 0;
     for (; **at && **at != ',' && strncmp(*at, "->", 2) != 0; ++*at) {
         unsigned char c = (unsigned char)**at;
@@ -48,7 +49,8 @@ static flashmem_status parse(const fm_node *node, terms *t, flashmem_error *err)
         if (i + 1 < t->operands && *at++ != ',') return fm_node_fail(err, node, "its equation has too few terms");
         const fm_tensor *x = node->inputs[i];
         if (x->shape.rank != t->count[i])
-            return fm_node_fail(err, node, "tensor '%s' has %u dims, its term '%s'", x->name, x->shape.rank, t->labels[i]);
+            return fm_node_fail(err, node, "tensor '%s' has %u dims, its term '%s'", x->name, x->shape.rank,
+                                t->labels[i]);
         for (uint32_t a = 0; a < t->count[i]; a++) {
             int64_t *size = &t->size[(unsigned char)t->labels[i][a]];
             if (*size && *size != x->shape.dims[a])
@@ -90,7 +92,8 @@ static fm_view ordered(const fm_view *view, const char *own, const char *labels)
 }
 
 /* Sums away the axes of an operand that nothing else names. */
-static flashmem_status sum_alone(fm_lower *l, fm_node *node, terms *t, uint32_t operand, fm_view *view, flashmem_error *err) {
+static flashmem_status sum_alone(fm_lower *l, fm_node *node, terms *t, uint32_t operand, fm_view *view,
+                                 flashmem_error *err) {
     fm_reduce_desc d = { .name = node->name, .op = FM_REDUCE_SUM, .x = *view };
     fm_shape       kept = view->shape;
     char           labels[FM_MAX_RANK + 1] = "";
@@ -117,8 +120,8 @@ static flashmem_status sum_alone(fm_lower *l, fm_node *node, terms *t, uint32_t 
 /* Labels of `from` sorted into what they are to the product. */
 static void classify(const terms *t, char *batch, char *rows, char *columns, char *summed) {
     for (const char *c = t->labels[2]; *c; c++) {
-        bool a = strchr(t->labels[0], *c) != NULL, b = strchr(t->labels[1], *c) != NULL;
-        char *to = a && b ? batch : a ? rows : columns;
+        bool   a = strchr(t->labels[0], *c) != NULL, b = strchr(t->labels[1], *c) != NULL;
+        char  *to = a && b ? batch : a ? rows : columns;
         size_t n = strlen(to);
         to[n] = *c;
         to[n + 1] = '\0';
@@ -151,16 +154,17 @@ static flashmem_status grouped(fm_lower *l, const fm_node *node, const terms *t,
 }
 
 static flashmem_status lower_pair(fm_lower *l, fm_node *node, terms *t, flashmem_error *err) {
-    char batch[2 * FM_MAX_RANK] = "", rows[2 * FM_MAX_RANK] = "", columns[2 * FM_MAX_RANK] = "";
-    char summed[2 * FM_MAX_RANK] = "", order[6 * FM_MAX_RANK];
+    char                 batch[2 * FM_MAX_RANK] = "", rows[2 * FM_MAX_RANK] = "", columns[2 * FM_MAX_RANK] = "";
+    char                 summed[2 * FM_MAX_RANK] = "", order[6 * FM_MAX_RANK];
     fm_lower_matmul_args m = { .name = node->name };
-    fm_view out;
+    fm_view              out;
     FM_TRY(fm_lower_view(l, node->inputs[0], &m.a, err));
     FM_TRY(fm_lower_view(l, node->inputs[1], &m.b, err));
     FM_TRY(sum_alone(l, node, t, 0, &m.a, err));
     FM_TRY(sum_alone(l, node, t, 1, &m.b, err));
     classify(t, batch, rows, columns, summed);
-    if (strlen(batch) > FM_MAX_RANK - 2) return fm_node_unsupported(err, node, "more than %d batch axes", FM_MAX_RANK - 2);
+    if (strlen(batch) > FM_MAX_RANK - 2)
+        return fm_node_unsupported(err, node, "more than %d batch axes", FM_MAX_RANK - 2);
     snprintf(order, sizeof order, "%s%s%s", batch, rows, summed);
     m.a = ordered(&m.a, t->labels[0], order);
     FM_TRY(grouped(l, node, t, batch, rows, summed, true, &m.a, err));
@@ -173,7 +177,7 @@ static flashmem_status lower_pair(fm_lower *l, fm_node *node, terms *t, flashmem
     for (uint32_t i = 0; order[i]; i++) memory[i] = (uint32_t)(strchr(t->labels[2], order[i]) - t->labels[2]);
     fm_epilogue_init(&m.epilogue);
     out = fm_lower_output(l, node->outputs[0], memory);
-    fm_view arranged = fm_view_permute(&out, memory), direct = arranged;
+    fm_view        arranged = fm_view_permute(&out, memory), direct = arranged;
     flashmem_error ignored = { 0 };
     if (grouped(l, node, t, batch, rows, columns, false, &direct, &ignored) == FLASHMEM_OK) {
         m.out = direct;
@@ -198,6 +202,13 @@ static flashmem_status lower_einsum(fm_lower *l, fm_node *node, flashmem_error *
     return FLASHMEM_OK;
 }
 
-const fm_op fm_op_Einsum = { .name = "Einsum", .domain = "", .since = 12, .min_inputs = 1, .max_inputs = UINT32_MAX,
-                             .min_outputs = 1, .max_outputs = 1, .op_class = FM_OP_REUSABLE, .infer = infer_einsum,
+const fm_op fm_op_Einsum = { .name = "Einsum",
+                             .domain = "",
+                             .since = 12,
+                             .min_inputs = 1,
+                             .max_inputs = UINT32_MAX,
+                             .min_outputs = 1,
+                             .max_outputs = 1,
+                             .op_class = FM_OP_REUSABLE,
+                             .infer = infer_einsum,
                              .lower = lower_einsum };

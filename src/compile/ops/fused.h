@@ -45,6 +45,7 @@ typedef struct fm_fused_elementwise {
     fm_shape       shape;
 } fm_fused_elementwise;
 
-extern const fm_op fm_op_fused_matmul, fm_op_fused_conv, fm_op_fused_attention, fm_op_fused_norm, fm_op_fused_elementwise;
+extern const fm_op fm_op_fused_matmul, fm_op_fused_conv, fm_op_fused_attention, fm_op_fused_norm,
+    fm_op_fused_elementwise;
 
 #endif

@@ -19,9 +19,12 @@ static flashmem_status infer_fused(fm_graph *g, fm_node *node, flashmem_error *e
 
 static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *err) {
     const fm_fused_elementwise *p = node->params;
-    fm_elementwise_desc d = { .name = node->name, .expression = p->expression, .vector_safe = p->vector_safe,
-                              .input_count = node->input_count, .constant_count = p->constant_count };
-    const fm_view *like = NULL;
+    fm_elementwise_desc         d = { .name = node->name,
+                                      .expression = p->expression,
+                                      .vector_safe = p->vector_safe,
+                                      .input_count = node->input_count,
+                                      .constant_count = p->constant_count };
+    const fm_view              *like = NULL;
     memcpy(d.constants, p->constants, sizeof d.constants);
     for (uint32_t i = 0; i < node->input_count; i++) {
         FM_TRY(fm_lower_view(l, node->inputs[i], &d.inputs[i], err));
@@ -33,6 +36,13 @@ static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *e
     return fm_emit_elementwise(&l->emit, &d, err);
 }
 
-const fm_op fm_op_fused_elementwise = { .name = "fm.Elementwise", .domain = "fm", .since = 1, .min_inputs = 1,
-                                        .max_inputs = FM_ELEMENTWISE_INPUTS, .min_outputs = 1, .max_outputs = 1,
-                                        .op_class = FM_OP_ELEMENTWISE, .infer = infer_fused, .lower = lower_fused };
+const fm_op fm_op_fused_elementwise = { .name = "fm.Elementwise",
+                                        .domain = "fm",
+                                        .since = 1,
+                                        .min_inputs = 1,
+                                        .max_inputs = FM_ELEMENTWISE_INPUTS,
+                                        .min_outputs = 1,
+                                        .max_outputs = 1,
+                                        .op_class = FM_OP_ELEMENTWISE,
+                                        .infer = infer_fused,
+                                        .lower = lower_fused };

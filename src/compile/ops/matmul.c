@@ -120,7 +120,7 @@ static fm_view as_matrix(fm_view view, bool column, bool transpose) {
 /* The constant as one [K, N] recipe; NULL when it is none or differs from batch to batch. */
 static const fm_recipe *matrix_recipe(fm_arena *arena, const fm_tensor *w, bool transpose, bool column) {
     static const uint32_t swapped[2] = { 1, 0 };
-    const fm_recipe *r = w->constant;
+    const fm_recipe      *r = w->constant;
     if (!r || fm_shape_count(&w->shape) <= 0) return NULL;
     fm_shape flat = { .rank = 2 };
     if (w->shape.rank == 1) {
@@ -179,12 +179,12 @@ static fm_shape batch_of(const fm_shape *full, int64_t rows, int64_t columns) {
 }
 
 static flashmem_status lower_product(fm_lower *l, fm_node *node, const operands *o, flashmem_error *err) {
-    fm_tensor *t = node->outputs[0];
-    bool       vector_x = o->x->shape.rank == 1, vector_w = o->w->shape.rank == 1;
-    bool       tx = o->fused.transpose_x && !vector_x, tw = o->fused.transpose_w && !vector_w;
-    fm_arena  *arena = l->graph->arena;
+    fm_tensor           *t = node->outputs[0];
+    bool                 vector_x = o->x->shape.rank == 1, vector_w = o->w->shape.rank == 1;
+    bool                 tx = o->fused.transpose_x && !vector_x, tw = o->fused.transpose_w && !vector_w;
+    fm_arena            *arena = l->graph->arena;
     fm_lower_matmul_args m = { .name = node->name };
-    const fm_recipe *left = NULL;
+    const fm_recipe     *left = NULL;
     m.weight = matrix_recipe(arena, o->w, tw, true);
     m.weight_name = o->w->name;
     if (!m.weight && !o->bias) left = matrix_recipe(arena, o->x, tx, false);
@@ -238,9 +238,13 @@ static flashmem_status gemm_addend(fm_lower *l, fm_node *node, operands *o, flas
         const fm_recipe *r = fm_recipe_cast(l->graph->arena, c->constant, FLASHMEM_F32);
         c = fm_graph_constant(l->graph, NULL, fm_recipe_scale(l->graph->arena, r, factor));
     } else if (beta != 1) {
-        fm_elementwise_desc d = { .name = node->name, .expression = "a0*c0", .vector_safe = true, .input_count = 1,
-                                  .constant_count = 1, .constants = { beta } };
-        fm_tensor *scaled = fm_graph_tensor(l->graph, NULL);
+        fm_elementwise_desc d = { .name = node->name,
+                                  .expression = "a0*c0",
+                                  .vector_safe = true,
+                                  .input_count = 1,
+                                  .constant_count = 1,
+                                  .constants = { beta } };
+        fm_tensor          *scaled = fm_graph_tensor(l->graph, NULL);
         fm_infer_set(scaled, c->dtype, &c->shape);
         FM_TRY(fm_lower_view(l, c, &d.inputs[0], err));
         d.out = fm_lower_output(l, scaled, NULL);
@@ -263,16 +267,42 @@ static flashmem_status lower_gemm(fm_lower *l, fm_node *node, flashmem_error *er
 
 static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *err) {
     const fm_fused *f = node->params;
-    operands o = { .x = node->inputs[FM_FUSED_X], .w = node->inputs[FM_FUSED_W], .bias = fm_node_input(node, FM_FUSED_BIAS),
-                   .pre = fm_node_input(node, FM_FUSED_PRE), .post = fm_node_input(node, FM_FUSED_POST), .fused = *f };
+    operands        o = { .x = node->inputs[FM_FUSED_X],
+                          .w = node->inputs[FM_FUSED_W],
+                          .bias = fm_node_input(node, FM_FUSED_BIAS),
+                          .pre = fm_node_input(node, FM_FUSED_PRE),
+                          .post = fm_node_input(node, FM_FUSED_POST),
+                          .fused = *f };
     return lower_product(l, node, &o, err);
 }
 
-const fm_op fm_op_MatMul = { .name = "MatMul", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 2,
-                             .min_outputs = 1, .max_outputs = 1, .op_class = FM_OP_REUSABLE, .infer = infer_matmul,
+const fm_op fm_op_MatMul = { .name = "MatMul",
+                             .domain = "",
+                             .since = 1,
+                             .min_inputs = 2,
+                             .max_inputs = 2,
+                             .min_outputs = 1,
+                             .max_outputs = 1,
+                             .op_class = FM_OP_REUSABLE,
+                             .infer = infer_matmul,
                              .lower = lower_matmul };
-const fm_op fm_op_Gemm = { .name = "Gemm", .domain = "", .since = 7, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1,
-                           .max_outputs = 1, .op_class = FM_OP_REUSABLE, .infer = infer_gemm, .lower = lower_gemm };
-const fm_op fm_op_fused_matmul = { .name = "fm.MatMul", .domain = "fm", .since = 1, .min_inputs = 2,
-                                   .max_inputs = FM_FUSED_INPUTS, .min_outputs = 1, .max_outputs = 1,
-                                   .op_class = FM_OP_REUSABLE, .infer = infer_fused, .lower = lower_fused };
+const fm_op fm_op_Gemm = { .name = "Gemm",
+                           .domain = "",
+                           .since = 7,
+                           .min_inputs = 2,
+                           .max_inputs = 3,
+                           .min_outputs = 1,
+                           .max_outputs = 1,
+                           .op_class = FM_OP_REUSABLE,
+                           .infer = infer_gemm,
+                           .lower = lower_gemm };
+const fm_op fm_op_fused_matmul = { .name = "fm.MatMul",
+                                   .domain = "fm",
+                                   .since = 1,
+                                   .min_inputs = 2,
+                                   .max_inputs = FM_FUSED_INPUTS,
+                                   .min_outputs = 1,
+                                   .max_outputs = 1,
+                                   .op_class = FM_OP_REUSABLE,
+                                   .infer = infer_fused,
+                                   .lower = lower_fused };

@@ -37,7 +37,8 @@ static flashmem_status infer_norm(fm_graph *g, fm_node *node, flashmem_error *er
 }
 
 /* A parameter that broadcasts to the normalised axes as a vector of all their elements. */
-static flashmem_status parameter(fm_lower *l, fm_tensor *t, const fm_shape *normalised, fm_view *out, flashmem_error *err) {
+static flashmem_status parameter(fm_lower *l, fm_tensor *t, const fm_shape *normalised, fm_view *out,
+                                 flashmem_error *err) {
     if (!t) return FLASHMEM_OK;
     int64_t count = fm_shape_count(normalised);
     if (t->constant && !fm_shape_equal(&t->shape, normalised) && fm_shape_count(&t->shape) != 1)
@@ -137,10 +138,17 @@ static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *e
     return emit_rows(l, &d, axis, err);
 }
 
-#define NORM(id, onnx, the_domain, least, most, outputs, infer_fn, lower_fn)                                          \
-    const fm_op fm_op_##id = { .name = onnx, .domain = the_domain, .since = 1, .min_inputs = least,                   \
-                               .max_inputs = most, .min_outputs = 1, .max_outputs = outputs,                          \
-                               .op_class = FM_OP_HIERARCHICAL, .infer = infer_fn, .lower = lower_fn }
+#define NORM(id, onnx, the_domain, least, most, outputs, infer_fn, lower_fn) \
+    const fm_op fm_op_##id = { .name = onnx,                                 \
+                               .domain = the_domain,                         \
+                               .since = 1,                                   \
+                               .min_inputs = least,                          \
+                               .max_inputs = most,                           \
+                               .min_outputs = 1,                             \
+                               .max_outputs = outputs,                       \
+                               .op_class = FM_OP_HIERARCHICAL,               \
+                               .infer = infer_fn,                            \
+                               .lower = lower_fn }
 NORM(LayerNormalization, "LayerNormalization", "", 2, 3, 3, infer_norm, lower_norm);
 NORM(RMSNormalization, "RMSNormalization", "", 2, 2, 1, infer_norm, lower_norm);
 NORM(SimplifiedLayerNormalization, "SimplifiedLayerNormalization", "", 2, 2, 2, infer_norm, lower_norm);
@@ -168,8 +176,12 @@ static flashmem_status lower_lp(fm_lower *l, fm_node *node, flashmem_error *err)
     norm.reduced = 1u << axis;
     norm.out = fm_lower_temporary(l, FLASHMEM_F32, &reduced);
     FM_TRY(fm_emit_reduce(&l->emit, &norm, err));
-    fm_elementwise_desc d = { .name = node->name, .expression = "a0/fmax(a1,c0)", .vector_safe = true, .input_count = 2,
-                              .constant_count = 1, .constants = { 1e-37f } }; /* zeros stay zeros */
+    fm_elementwise_desc d = { .name = node->name,
+                              .expression = "a0/fmax(a1,c0)",
+                              .vector_safe = true,
+                              .input_count = 2,
+                              .constant_count = 1,
+                              .constants = { 1e-37f } }; /* zeros stay zeros */
     d.inputs[0] = norm.x;
     d.inputs[1] = fm_view_broadcast(&norm.out, &norm.x.shape);
     d.out = fm_lower_output_like(l, node->outputs[0], &norm.x);

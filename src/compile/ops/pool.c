@@ -14,7 +14,8 @@ static flashmem_status infer_pool(fm_graph *g, fm_node *node, flashmem_error *er
     FM_TRY(fm_window_read(node, &x->shape, NULL, &window, err));
     fm_shape out = x->shape;
     for (uint32_t i = 0; i < window.axes; i++) {
-        if (window.begin[i] >= window.kernel[i] * window.dilation[i] || window.end[i] >= window.kernel[i] * window.dilation[i])
+        if (window.begin[i] >= window.kernel[i] * window.dilation[i] ||
+            window.end[i] >= window.kernel[i] * window.dilation[i])
             return fm_node_fail(err, node, "padding %" PRId64 " and %" PRId64 " are not below the kernel's %" PRId64,
                                 window.begin[i], window.end[i], window.kernel[i]);
         out.dims[2 + i] = fm_window_output(&window, i, x->shape.dims[2 + i]);
@@ -63,10 +64,17 @@ static flashmem_status lower_global(fm_lower *l, fm_node *node, flashmem_error *
     return fm_emit_reduce(&l->emit, &d, err);
 }
 
-#define POOL(id, onnx, outputs, infer_fn, lower_fn)                                                                  \
-    const fm_op fm_op_##id = { .name = onnx, .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,             \
-                               .min_outputs = 1, .max_outputs = outputs, .op_class = FM_OP_HIERARCHICAL,              \
-                               .infer = infer_fn, .lower = lower_fn }
+#define POOL(id, onnx, outputs, infer_fn, lower_fn)            \
+    const fm_op fm_op_##id = { .name = onnx,                   \
+                               .domain = "",                   \
+                               .since = 1,                     \
+                               .min_inputs = 1,                \
+                               .max_inputs = 1,                \
+                               .min_outputs = 1,               \
+                               .max_outputs = outputs,         \
+                               .op_class = FM_OP_HIERARCHICAL, \
+                               .infer = infer_fn,              \
+                               .lower = lower_fn }
 POOL(MaxPool, "MaxPool", 2, infer_pool, lower_pool);
 POOL(AveragePool, "AveragePool", 1, infer_pool, lower_pool);
 POOL(GlobalAveragePool, "GlobalAveragePool", 1, infer_global, lower_global);

@@ -27,8 +27,9 @@ static bool to_rows(fm_view *views, uint32_t axis, bool merge) {
         rank = 1;
     } else if (merge) {
         fm_shape flat = { .rank = axis + 1 };
-        for (uint32_t i = 0; i < rank; i++) flat.dims[i < axis ? i : axis] = i <= axis ? views[0].shape.dims[i]
-                                                                             : flat.dims[axis] * views[0].shape.dims[i];
+        for (uint32_t i = 0; i < rank; i++)
+            flat.dims[i < axis ? i : axis] = i <= axis ? views[0].shape.dims[i]
+                                                       : flat.dims[axis] * views[0].shape.dims[i];
         for (uint32_t v = 0; v < 2; v++)
             if (!fm_view_reshape(&views[v], &flat, &views[v])) return false;
         rank = axis + 1;
@@ -63,9 +64,23 @@ static flashmem_status lower_softmax(fm_lower *l, fm_node *node, flashmem_error 
     return fm_emit_softmax(&l->emit, &d, err);
 }
 
-const fm_op fm_op_Softmax = { .name = "Softmax", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-                              .min_outputs = 1, .max_outputs = 1, .op_class = FM_OP_HIERARCHICAL,
-                              .infer = infer_softmax, .lower = lower_softmax };
-const fm_op fm_op_LogSoftmax = { .name = "LogSoftmax", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-                                  .min_outputs = 1, .max_outputs = 1, .op_class = FM_OP_HIERARCHICAL,
-                                  .infer = infer_softmax, .lower = lower_softmax };
+const fm_op fm_op_Softmax = { .name = "Softmax",
+                              .domain = "",
+                              .since = 1,
+                              .min_inputs = 1,
+                              .max_inputs = 1,
+                              .min_outputs = 1,
+                              .max_outputs = 1,
+                              .op_class = FM_OP_HIERARCHICAL,
+                              .infer = infer_softmax,
+                              .lower = lower_softmax };
+const fm_op fm_op_LogSoftmax = { .name = "LogSoftmax",
+                                 .domain = "",
+                                 .since = 1,
+                                 .min_inputs = 1,
+                                 .max_inputs = 1,
+                                 .min_outputs = 1,
+                                 .max_outputs = 1,
+                                 .op_class = FM_OP_HIERARCHICAL,
+                                 .infer = infer_softmax,
+                                 .lower = lower_softmax };

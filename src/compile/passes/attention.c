@@ -9,14 +9,15 @@
 
 /* What was found between the softmax and the product of queries and keys. */
 typedef struct pattern {
-    fm_node  *scores; /* MatMul(q, k^T) */
-    double    scale;
-    fm_mask   masks[FM_MASKS];
-    uint32_t  mask_count;
+    fm_node *scores; /* MatMul(q, k^T) */
+    double   scale;
+    fm_mask  masks[FM_MASKS];
+    uint32_t mask_count;
 } pattern;
 
 static bool last_axis(const fm_node *softmax) {
-    int64_t rank = softmax->inputs[0]->shape.rank, axis = fm_node_int(softmax, "axis", softmax->opset > 0 && softmax->opset < 13 ? 1 : -1);
+    int64_t rank = softmax->inputs[0]->shape.rank,
+            axis = fm_node_int(softmax, "axis", softmax->opset > 0 && softmax->opset < 13 ? 1 : -1);
     return rank >= 2 && (axis == -1 || axis == rank - 1);
 }
 
@@ -77,7 +78,7 @@ static bool walk(fm_tensor *t, double factor, pattern *p, int depth) {
         return walk(n->inputs[0], factor, p, depth - 1);
     if (fm_is(n, "Reshape")) { /* [B * H, S, T] as [B, H, S, T] and back: positions stay */
         const fm_shape *a = &t->shape, *b = &n->inputs[0]->shape;
-        bool same = a->rank >= 2 && b->rank >= 2 && a->dims[a->rank - 1] == b->dims[b->rank - 1] &&
+        bool            same = a->rank >= 2 && b->rank >= 2 && a->dims[a->rank - 1] == b->dims[b->rank - 1] &&
                     a->dims[a->rank - 2] == b->dims[b->rank - 2];
         return same && walk(n->inputs[0], factor, p, depth - 1);
     }
@@ -113,10 +114,12 @@ static fm_node *softmax_behind(fm_tensor *t) {
         fm_node *n = t->producer;
         if (!n || t->is_output) return NULL;
         if (fm_is(n, "Softmax")) return last_axis(n) ? n : NULL;
-        if (fm_is(n, "Where") && fm_made_by(n->inputs[0], "IsNaN") && n->inputs[0]->producer->inputs[0] == n->inputs[2] &&
-            fm_is_scalar(n->inputs[1], &value) && value == 0 && n->inputs[2]->use_count == 2)
+        if (fm_is(n, "Where") && fm_made_by(n->inputs[0], "IsNaN") &&
+            n->inputs[0]->producer->inputs[0] == n->inputs[2] && fm_is_scalar(n->inputs[1], &value) && value == 0 &&
+            n->inputs[2]->use_count == 2)
             t = n->inputs[2];
-        else if ((fm_is(n, "Identity") || fm_is(n, "Dropout") || (fm_is(n, "Cast") && fm_dtype_is_float(t->dtype))) && fm_only_use(t))
+        else if ((fm_is(n, "Identity") || fm_is(n, "Dropout") || (fm_is(n, "Cast") && fm_dtype_is_float(t->dtype))) &&
+                 fm_only_use(t))
             t = n->inputs[0];
         else if (fm_is(n, "Reshape") && fm_only_use(t) && t->shape.rank >= 2 && n->inputs[0]->shape.rank >= 2 &&
                  t->shape.dims[t->shape.rank - 1] == n->inputs[0]->shape.dims[n->inputs[0]->shape.rank - 1] &&
@@ -163,7 +166,8 @@ static fm_tensor *behind_transpose(fm_tensor *kt) {
     if (reshape) transpose = fm_made_by(reshape->inputs[0], "Transpose");
     if (!transpose || !swaps_last(transpose)) return NULL;
     const fm_shape *inner = &transpose->outputs[0]->shape;
-    if (inner->dims[inner->rank - 1] != kt->shape.dims[rank - 1] || inner->dims[inner->rank - 2] != kt->shape.dims[rank - 2])
+    if (inner->dims[inner->rank - 1] != kt->shape.dims[rank - 1] ||
+        inner->dims[inner->rank - 2] != kt->shape.dims[rank - 2])
         return NULL;
     return transpose->inputs[0];
 }
@@ -192,7 +196,8 @@ static void direct_operands(fm_tensor **kt, fm_tensor **v, bool *k_transposed) {
 
 static bool shapes_fit(const fm_tensor *q, const fm_tensor *kt, const fm_tensor *v, const fm_tensor *out) {
     uint32_t rank = q->shape.rank;
-    if ((rank != 3 && rank != 4) || kt->shape.rank != rank || v->shape.rank != rank || out->shape.rank != rank) return false;
+    if ((rank != 3 && rank != 4) || kt->shape.rank != rank || v->shape.rank != rank || out->shape.rank != rank)
+        return false;
     for (uint32_t i = 0; i + 2 < rank; i++)
         if (q->shape.dims[i] != kt->shape.dims[i] || q->shape.dims[i] != v->shape.dims[i]) return false;
     return kt->shape.dims[rank - 1] == v->shape.dims[rank - 2] && fm_dtype_is_float(q->dtype);
@@ -252,10 +257,11 @@ static flashmem_status fuse(fm_graph *g, fm_node *product, flashmem_error *err) 
     o.q = unscaled(p.scores->inputs[0], &p.scale);
     o.k = unscaled(p.scores->inputs[1], &p.scale);
     if (!shapes_fit(o.q, o.k, o.v, o.out) || o.q->constant || o.k->constant) return FLASHMEM_OK;
-    fm_shape scores = p.scores->outputs[0]->shape;
+    fm_shape   scores = p.scores->outputs[0]->shape;
     fm_tensor *split = scores.rank == 3 ? before_merge(o.q) : NULL;
     if (split) /* masks apply to [B, H, S, T] */
-        scores = (fm_shape){ .rank = 4, .dims = { split->shape.dims[0], split->shape.dims[1], scores.dims[1], scores.dims[2] } };
+        scores = (fm_shape){ .rank = 4,
+                             .dims = { split->shape.dims[0], split->shape.dims[1], scores.dims[1], scores.dims[2] } };
     for (uint32_t i = 0; i < p.mask_count; i++) {
         fm_shape both;
         p.masks[i].tensor = fit_rank(g, product, p.masks[i].tensor, scores.rank);

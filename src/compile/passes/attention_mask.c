@@ -10,14 +10,14 @@
 
 /* Added to a score, this or less leaves nothing of it beside any visible score that a network produces. */
 #define HIDDEN_AT (-9000.0)
-#define HUGE_AT (-1e30)
+#define HUGE_AT   (-1e30)
 
 /* --- constant masks ----------------------------------------------------------------------------------------------- */
 
 /* Row (b, h, s) of the sum of the constant masks, [T]. */
 static flashmem_status mask_row(const fm_mask *masks, uint32_t count, const fm_shape *scores, const int64_t *at,
                                 float *row, float *buffer, flashmem_error *err) {
-    int64_t  width = scores->dims[scores->rank - 1];
+    int64_t width = scores->dims[scores->rank - 1];
     memset(row, 0, (size_t)width * sizeof *row);
     for (uint32_t m = 0; m < count; m++) {
         const fm_tensor *t = masks[m].tensor;
@@ -236,7 +236,7 @@ flashmem_status fm_masks_resolve(fm_graph *g, fm_node *before, const fm_mask *ma
         else others[other_count++] = masks[i];
     if (constant_count) {
         mask_class class;
-        summary    sum;
+        summary sum;
         FM_TRY(classify(g, constants, constant_count, scores, &class, &sum, err));
         if (class == MASK_CAUSAL && !other_count) {
             p->causal = true;
@@ -244,7 +244,8 @@ flashmem_status fm_masks_resolve(fm_graph *g, fm_node *before, const fm_mask *ma
             p->window = sum.window_known ? sum.window : 0;
         } else if (class != MASK_NONE) {
             bool boolean = class == MASK_BOOL && !other_count;
-            FM_TRY(materialise(g, constants, constant_count, scores, boolean ? FLASHMEM_BOOL : FLASHMEM_F32, &constant, err));
+            FM_TRY(materialise(g, constants, constant_count, scores, boolean ? FLASHMEM_BOOL : FLASHMEM_F32, &constant,
+                               err));
             *done = constant != NULL;
         }
     }

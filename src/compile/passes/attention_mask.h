@@ -13,7 +13,7 @@ typedef struct fm_mask {
     fm_tensor *tensor;  /* floats that are added; or booleans that choose: */
     bool       boolean; /* true where `visible_when` says so adds `seen`, else `hidden` */
     bool       visible_when;
-    double     hidden;  /* what a hidden position gets (seen adds nothing) */
+    double     hidden; /* what a hidden position gets (seen adds nothing) */
 } fm_mask;
 
 /* Takes count masks for attention over scores of the shape and type given; inserts nodes before `before`.  Sets *mask (or NULL)

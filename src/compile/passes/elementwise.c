@@ -44,8 +44,11 @@ static const char *constant_name(group *gr, float value) {
 
 /* An inner result in the type that its tensor would have had. */
 static const char *typed(group *gr, const char *text, flashmem_dtype dtype) {
-    const char *name = dtype == FLASHMEM_I64 ? "long" : dtype == FLASHMEM_I32 ? "int" : dtype == FLASHMEM_U32 ? "uint"
-                     : dtype == FLASHMEM_U64 ? "ulong" : NULL;
+    const char *name = dtype == FLASHMEM_I64   ? "long"
+                       : dtype == FLASHMEM_I32 ? "int"
+                       : dtype == FLASHMEM_U32 ? "uint"
+                       : dtype == FLASHMEM_U64 ? "ulong"
+                                               : NULL;
     return name ? fm_arena_printf(gr->g->arena, "((%s)%s)", name, text) : text;
 }
 
@@ -98,8 +101,8 @@ static bool is_narrow(flashmem_dtype t) {
 }
 
 static bool may_join(const group *gr, const fm_node *n) {
-    fm_elementwise_rule  rule;
-    const fm_tensor     *t = n ? n->outputs[0] : NULL;
+    fm_elementwise_rule rule;
+    const fm_tensor    *t = n ? n->outputs[0] : NULL;
     if (!t || t->is_output || is_narrow(t->dtype) || holds(gr, n) || gr->node_count == MOST_NODES) return false;
     if (!fm_shape_equal(&t->shape, &gr->out.shape)) return false;
     for (size_t i = 0; i < t->use_count; i++)
@@ -128,16 +131,20 @@ flashmem_status fm_pass_elementwise(fm_graph *g, flashmem_error *err) {
     for (fm_node *n = g->last, *prev; n; n = prev) {
         fm_elementwise_rule rule;
         prev = n->prev;
-        if (!n->outputs[0] || n->outputs[0]->producer != n || !fm_elementwise_rule_of(g, n, &rule) || rule.uses_coordinates)
+        if (!n->outputs[0] || n->outputs[0]->producer != n || !fm_elementwise_rule_of(g, n, &rule) ||
+            rule.uses_coordinates)
             continue;
-        group gr = { .g = g, .nodes = { n }, .node_count = 1,
+        group gr = { .g = g,
+                     .nodes = { n },
+                     .node_count = 1,
                      .out = { .dtype = n->outputs[0]->dtype, .shape = n->outputs[0]->shape } };
         if (!compose(&gr)) continue;
         grow(&gr);
         if (gr.node_count < 2) continue;
         fm_fused_elementwise *params = fm_arena_alloc(g->arena, sizeof *params);
         *params = gr.out;
-        fm_node *made = fm_replace_producer(g, n->outputs[0], &fm_op_fused_elementwise, n->name, gr.inputs, gr.input_count);
+        fm_node *made = fm_replace_producer(g, n->outputs[0], &fm_op_fused_elementwise, n->name, gr.inputs,
+                                            gr.input_count);
         made->params = params;
         fm_graph_prune(g);
     }

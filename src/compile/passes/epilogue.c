@@ -14,7 +14,7 @@
 
 typedef struct fusion {
     fm_graph  *g;
-    fm_node   *node;    /* the product or convolution */
+    fm_node   *node; /* the product or convolution */
     fm_tensor *inputs[FM_FUSED_INPUTS];
     fm_fused   fused;
     fm_tensor *last;    /* result of what has been taken so far */
@@ -34,19 +34,23 @@ static fm_tensor *as_bias(fusion *f, fm_tensor *t) {
     fm_shape        vector = { .rank = 1, .dims = { channels } }, one = { .rank = 1, .dims = { 1 } };
     if (!t->constant || t->shape.rank > have->rank) return NULL;
     if (count == 1)
-        return fm_graph_constant(f->g, t->name, fm_recipe_broadcast(f->g->arena, fm_recipe_reshape(f->g->arena, t->constant, &one), &vector));
+        return fm_graph_constant(
+            f->g, t->name,
+            fm_recipe_broadcast(f->g->arena, fm_recipe_reshape(f->g->arena, t->constant, &one), &vector));
     bool     stepped = !fm_shape_equal(out, have);
     uint32_t from_end = out->rank - f->channel;
     if (stepped && from_end != 1) return NULL; /* behind a reshape only the last axis is sure to be the channels */
     if (count != channels || t->shape.rank < from_end || t->shape.dims[t->shape.rank - from_end] != channels ||
         have->dims[have->rank - from_end] != channels)
         return NULL;
-    return t->shape.rank == 1 ? t : fm_graph_constant(f->g, t->name, fm_recipe_reshape(f->g->arena, t->constant, &vector));
+    return t->shape.rank == 1 ? t
+                              : fm_graph_constant(f->g, t->name, fm_recipe_reshape(f->g->arena, t->constant, &vector));
 }
 
 static bool take_bias(fusion *f, fm_tensor *t) {
     fm_tensor *bias = as_bias(f, t), *have = f->inputs[FM_FUSED_BIAS];
-    if (!bias || (have && (!have->constant || fm_shape_count(&have->shape) != fm_shape_count(&bias->shape)))) return false;
+    if (!bias || (have && (!have->constant || fm_shape_count(&have->shape) != fm_shape_count(&bias->shape))))
+        return false;
     if (have) {
         const fm_recipe *r = have->constant;
         if (r->shape.rank != 1) r = fm_recipe_reshape(f->g->arena, r, &bias->shape);
@@ -77,8 +81,9 @@ static bool take_scale(fusion *f, double factor) {
     if (bias) {
         fm_shape scalar = { 0 };
         float    value = (float)factor;
-        bias = fm_graph_constant(f->g, bias->name, fm_recipe_scale(f->g->arena, bias->constant,
-                                                                   fm_recipe_memory(f->g->arena, FLASHMEM_F32, &scalar, &value)));
+        bias = fm_graph_constant(
+            f->g, bias->name,
+            fm_recipe_scale(f->g->arena, bias->constant, fm_recipe_memory(f->g->arena, FLASHMEM_F32, &scalar, &value)));
         f->inputs[FM_FUSED_BIAS] = bias;
     }
     f->fused.alpha *= (float)factor;
@@ -97,8 +102,14 @@ static bool clip_bounds(const fm_node *n, fm_fused *to) {
 }
 
 static bool activation_of(const fm_node *n, fm_fused *to) {
-    static const struct { const char *name; fm_activation activation; } plain[] = {
-        { "Relu", FM_ACT_RELU }, { "Tanh", FM_ACT_TANH }, { "Sigmoid", FM_ACT_SIGMOID }, { "HardSwish", FM_ACT_HARD_SWISH },
+    static const struct {
+        const char   *name;
+        fm_activation activation;
+    } plain[] = {
+        { "Relu", FM_ACT_RELU },
+        { "Tanh", FM_ACT_TANH },
+        { "Sigmoid", FM_ACT_SIGMOID },
+        { "HardSwish", FM_ACT_HARD_SWISH },
     };
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         if (fm_is(n, plain[i].name)) {

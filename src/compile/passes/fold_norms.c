@@ -40,7 +40,8 @@ static flashmem_status floats_of(fm_graph *g, const fm_recipe *r, int64_t count,
 }
 
 /* weight *= scale, bias = bias * scale + shift. */
-static flashmem_status apply(fm_graph *g, const weighted *w, const float *scale, const float *shift, flashmem_error *err) {
+static flashmem_status apply(fm_graph *g, const weighted *w, const float *scale, const float *shift,
+                             flashmem_error *err) {
     fm_node         *n = w->node;
     fm_tensor       *weight = n->inputs[1], *bias = n->input_count > 2 ? n->inputs[2] : NULL;
     const fm_recipe *r = weight->constant;
@@ -56,8 +57,7 @@ static flashmem_status apply(fm_graph *g, const weighted *w, const float *scale,
     }
     if (bias) FM_TRY(floats_of(g, bias->constant, w->channels, &values, err));
     else values = fm_arena_array(g->arena, (size_t)w->channels, sizeof *values);
-    for (int64_t i = 0; i < w->channels; i++)
-        values[i] = values[i] * (scale ? scale[i] : 1) + (shift ? shift[i] : 0);
+    for (int64_t i = 0; i < w->channels; i++) values[i] = values[i] * (scale ? scale[i] : 1) + (shift ? shift[i] : 0);
     r = fm_recipe_memory(g->arena, FLASHMEM_F32, &vector, values);
     if (weight->dtype != FLASHMEM_F32) r = fm_recipe_cast(g->arena, r, weight->dtype);
     fm_tensor *folded = fm_graph_constant(g, bias ? bias->name : NULL, r);

@@ -6,8 +6,8 @@
 
 bool fm_is(const fm_node *node, const char *op_type) {
     bool internal = strncmp(op_type, "fm.", 3) == 0;
-    return node && strcmp(node->op_type, op_type) == 0 && (internal ? strcmp(node->op->domain, "fm") == 0
-                                                                    : node->op->domain[0] == '\0');
+    return node && strcmp(node->op_type, op_type) == 0 &&
+           (internal ? strcmp(node->op->domain, "fm") == 0 : node->op->domain[0] == '\0');
 }
 
 fm_node *fm_made_by(const fm_tensor *t, const char *op_type) {
@@ -15,8 +15,8 @@ fm_node *fm_made_by(const fm_tensor *t, const char *op_type) {
 }
 
 fm_tensor *fm_uncast(fm_tensor *t) {
-    for (fm_node *cast; (cast = fm_made_by(t, "Cast")) && fm_dtype_is_float(t->dtype) &&
-                        fm_dtype_is_float(cast->inputs[0]->dtype);)
+    for (fm_node *cast;
+         (cast = fm_made_by(t, "Cast")) && fm_dtype_is_float(t->dtype) && fm_dtype_is_float(cast->inputs[0]->dtype);)
         t = cast->inputs[0];
     return t;
 }
@@ -48,7 +48,8 @@ fm_tensor *fm_reduced_last(const fm_tensor *t, const char *op_type) {
     uint32_t       count = 0;
     const int64_t *axes = fm_node_ints(node, "axes", &count);
     if (axes && count == 1) axis = axes[0];
-    else if (axes || node->input_count < 2 || !node->inputs[1] || !fm_tensor_ints(node->inputs[1], &axis, 1, &count) || count != 1)
+    else if (axes || node->input_count < 2 || !node->inputs[1] || !fm_tensor_ints(node->inputs[1], &axis, 1, &count) ||
+             count != 1)
         return NULL;
     return axis == -1 || axis == last ? node->inputs[0] : NULL;
 }

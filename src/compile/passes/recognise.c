@@ -10,7 +10,9 @@
 /* --- polynomials -------------------------------------------------------------------------------------------------- */
 
 enum { DEGREE = 3, DEPTH = 12 };
-typedef struct polynomial { double c[DEGREE + 1]; } polynomial;
+typedef struct polynomial {
+    double c[DEGREE + 1];
+} polynomial;
 
 static bool multiply(const polynomial *a, const polynomial *b, polynomial *out) {
     polynomial r = { { 0 } };
@@ -89,7 +91,8 @@ static bool take_apart(fm_tensor *t, bool root, product *p, int depth) {
     fm_node   *n = inner->producer;
     bool       divides = n && fm_is(n, "Div") && fm_is_scalar(n->inputs[1], &value) && value != 0;
     if (n && depth > 0 && (root || fm_only_use(inner)) && (fm_is(n, "Mul") || divides)) {
-        if (!divides) return take_apart(n->inputs[0], false, p, depth - 1) && take_apart(n->inputs[1], false, p, depth - 1);
+        if (!divides)
+            return take_apart(n->inputs[0], false, p, depth - 1) && take_apart(n->inputs[1], false, p, depth - 1);
         p->constant /= value;
         return take_apart(n->inputs[0], false, p, depth - 1);
     }
@@ -114,7 +117,9 @@ static void make_unary(fm_graph *g, fm_tensor *out, const char *op_type, fm_tens
     if (attr.name) fm_set_attr(g, n, attr);
 }
 
-static fm_attr approximate(const char *how) { return (fm_attr){ .name = "approximate", .kind = FM_ATTR_STRING, .s = how }; }
+static fm_attr approximate(const char *how) {
+    return (fm_attr){ .name = "approximate", .kind = FM_ATTR_STRING, .s = how };
+}
 static fm_attr alpha(double value) { return (fm_attr){ .name = "alpha", .kind = FM_ATTR_FLOAT, .f = (float)value }; }
 
 /* x * gate, where the gate says which activation it is. */
@@ -144,8 +149,8 @@ static bool gated(fm_graph *g, fm_tensor *out, fm_tensor *x, fm_tensor *gate, do
         return true;
     }
     fm_node *hard = fm_made_by(gate, "HardSigmoid");
-    if (hard && constant == 1 && fm_uncast(hard->inputs[0]) == x && fm_is_near(fm_node_float(hard, "alpha", 0.2f), 1.0 / 6) &&
-        fm_is_near(fm_node_float(hard, "beta", 0.5f), 0.5)) {
+    if (hard && constant == 1 && fm_uncast(hard->inputs[0]) == x &&
+        fm_is_near(fm_node_float(hard, "alpha", 0.2f), 1.0 / 6) && fm_is_near(fm_node_float(hard, "beta", 0.5f), 0.5)) {
         make_unary(g, out, "HardSwish", x, (fm_attr){ 0 });
         return true;
     }
@@ -198,7 +203,8 @@ static fm_tensor *normalised(const fm_node *n, double *epsilon) {
         fm_node   *reciprocal = fm_made_by(factor, "Reciprocal"), *div = fm_made_by(factor, "Div");
         double     one;
         if (reciprocal && root_mean_square(reciprocal->inputs[0], epsilon) == y) return y;
-        if (div && fm_is_scalar(div->inputs[0], &one) && one == 1 && root_mean_square(div->inputs[1], epsilon) == y) return y;
+        if (div && fm_is_scalar(div->inputs[0], &one) && one == 1 && root_mean_square(div->inputs[1], epsilon) == y)
+            return y;
     }
     return NULL;
 }
