@@ -45,7 +45,7 @@ fm_node *ops_node(ops_case *c, const char *op_type, uint32_t outputs, fm_tensor 
 
 /* Infers; the test fails unless it succeeds and output i has this type and shape. */
 void ops_expect(ops_case *c, fm_node *node, uint32_t output, flashmem_dtype dtype, fm_shape shape);
-/* Infers; the test fails unless it is refused with this status and a message that holds every text (NULL-terminated). */
+/* Infers; the test fails unless it is refused with this status and a message that holds every text (NULL ends them). */
 void ops_refused(ops_case *c, fm_node *node, flashmem_status status, ...) __attribute__((sentinel));
 /* Output 0 is folded to these integers (any integer or bool type) / to these floats within 1e-6 of their size. */
 void ops_expect_ints(ops_case *c, fm_node *node, uint32_t output, const int64_t *values, uint32_t count);

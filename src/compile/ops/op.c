@@ -109,7 +109,8 @@ static const struct {
 static const char *const kind_names[] = { "nothing", "float",  "int",  "string", "tensor",
                                           "graph",   "floats", "ints", "strings" };
 
-/* An attribute that no operator here has means something newer than this version: ignoring it would be a wrong result. */
+/* An attribute that no operator here has means something newer than this version: ignoring it would give a wrong
+ * result. */
 static flashmem_status check_attributes(const fm_node *node, flashmem_error *err) {
     enum { KINDS = sizeof attribute_kinds / sizeof *attribute_kinds };
     for (uint32_t i = 0; i < node->attr_count; i++) {

@@ -9,7 +9,7 @@
 #include "compile/ops/infer_helpers.h"
 #include "compile/ops/view.h"
 
-enum { MOST_TAPS = 4 };
+enum { MOST_TAPS = 4, LONGEST_AXIS = 1 << 24 };
 enum { INPUT_SCALES = 2, INPUT_SIZES = 3 };
 
 typedef struct resizing {
@@ -147,6 +147,7 @@ static flashmem_status taps_of(fm_graph *g, const fm_node *node, uint32_t axis, 
     *t = (taps){ .count = nearest ? 1 : cubic ? 4 : 2 };
     if (!nearest && fm_node_int(node, "antialias", 0) && r->scale[axis] < 1)
         return fm_node_unsupported(err, node, "antialias when shrinking");
+    if (to > LONGEST_AXIS) return fm_node_unsupported(err, node, "axis %u would have %" PRId64 " elements", axis, to);
     for (uint32_t k = 0; k < t->count; k++) {
         t->places[k] = fm_arena_array(g->arena, (size_t)to, sizeof **t->places);
         if (!nearest) t->weights[k] = fm_arena_array(g->arena, (size_t)to, sizeof **t->weights);

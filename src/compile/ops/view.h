@@ -9,8 +9,8 @@ flashmem_status fm_view_lower_reshape(fm_lower *l, fm_node *node, flashmem_error
 flashmem_status fm_view_fold_reshape(fm_graph *g, fm_node *node, flashmem_error *err);
 
 /* View `from` under another shape, through a dense copy where strides do not serve. */
-flashmem_status fm_view_lower_as(fm_lower *l, const char *name, const fm_view *from, const fm_shape *shape, fm_view *out,
-                                 flashmem_error *err);
+flashmem_status fm_view_lower_as(fm_lower *l, const char *name, const fm_view *from, const fm_shape *shape,
+                                 fm_view *out, flashmem_error *err);
 /* Storage of output t under another shape with as many elements.  Where the output's own place cannot be seen that way,
  * *out is a temporary, and fm_view_lower_done copies it once the step that writes it has been emitted. */
 typedef struct fm_view_target {
