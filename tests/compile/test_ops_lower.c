@@ -101,9 +101,7 @@ static fm_tensor *table(ops_case *c, int64_t rows, int64_t width) {
     static const float value = 0.5f;
     fm_shape           shape = OPS_SHAPE(rows, width), one = OPS_SHAPE(1);
     const fm_recipe   *leaf = fm_recipe_memory(c->arena, FLASHMEM_F32, &one, &value);
-    fm_tensor         *t = fm_graph_constant(
-                &c->g, "table", fm_recipe_broadcast(c->arena, fm_recipe_memory(c->arena, FLASHMEM_F32, &one, &value), &shape));
-    return t;
+    return fm_graph_constant(&c->g, "table", fm_recipe_broadcast(c->arena, leaf, &shape));
 }
 
 static void test_gather__large_tables_are_read_by_row(void **state) {
