@@ -66,17 +66,27 @@ static bool writes_output(const fm_tensor *t) {
     return t->is_output && fm_lower_dtype(t) == t->dtype && fm_shape_count(&t->shape) > 0;
 }
 
-fm_view fm_lower_output(fm_lower *l, fm_tensor *t, const uint32_t *order) {
+/* Storage for t, unless a part of it made it already. */
+static void allocate(fm_lower *l, fm_tensor *t, const uint32_t *order) {
     fm_placement *p = fm_lower_placement(l, t);
-    assert(!p->ready);
-    if (p->has_destination) {
-        p->view = p->destination;
+    if (p->is_allocated) return;
+    if (p->whole) {
+        allocate(l, p->whole, order);
+        fm_placement *whole = fm_lower_placement(l, p->whole);
+        p->view = fm_view_slice(&whole->view, p->axis, p->start, 1, t->shape.dims[p->axis]);
     } else if (writes_output(t)) {
         p->view = fm_lower_storage(l, FM_VALUE_OUTPUT, t->dtype, &t->shape, NULL, t->name);
         p->is_output_value = true;
     } else {
         p->view = fm_lower_storage(l, FM_VALUE_ACTIVATION, fm_lower_dtype(t), &t->shape, order, t->name);
     }
+    p->is_allocated = true;
+}
+
+fm_view fm_lower_output(fm_lower *l, fm_tensor *t, const uint32_t *order) {
+    fm_placement *p = fm_lower_placement(l, t);
+    assert(!p->ready);
+    allocate(l, t, order);
     p->ready = p->written = true;
     return p->view;
 }
@@ -159,6 +169,8 @@ static flashmem_status lower_node(fm_lower *l, fm_node *node, flashmem_error *er
 
 flashmem_status fm_lower_graph(fm_lower *l, flashmem_error *err) {
     for (size_t i = 0; i < l->graph->tensor_count; i++) l->graph->tensors[i]->lowered = NULL;
+    if (!l->keep_all)
+        fm_lower_choose_parts(l); /* a part that is read at once must not lie in what others still write */
     FM_TRY(fm_lower_inputs(l, err));
     for (fm_node *node = l->graph->first; node; node = node->next) {
         FM_TRY(lower_node(l, node, err));

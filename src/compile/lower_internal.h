@@ -7,15 +7,19 @@
 
 /* fm_tensor.lowered. */
 typedef struct fm_placement {
-    fm_view view;
-    bool    ready;           /* view is valid */
-    bool    written;         /* steps write the view (it is no view of another tensor) */
-    bool    is_output_value; /* view is the whole of a program output */
-    bool    has_destination; /* chosen before lowering: part of a concatenation */
-    fm_view destination;
+    fm_view    view;
+    bool       ready;           /* view is valid */
+    bool       written;         /* steps write the view (it is no view of another tensor) */
+    bool       is_output_value; /* view is the whole of a program output */
+    bool       is_allocated;    /* view is storage, some of it written already by producers of parts */
+    fm_tensor *whole;           /* the concatenation that it is written into, along `axis` from `start`, or NULL */
+    uint32_t   axis;
+    int64_t    start;
 } fm_placement;
 
 fm_placement *fm_lower_placement(fm_lower *l, fm_tensor *t);
+/* Lets producers write straight into concatenations (lower_concat.c). */
+void fm_lower_choose_parts(fm_lower *l);
 /* A new value with a dense view in the memory order given (NULL: row-major). */
 fm_view fm_lower_storage(fm_lower *l, fm_value_kind kind, flashmem_dtype dtype, const fm_shape *shape,
                          const uint32_t *order, const char *name);

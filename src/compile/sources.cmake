@@ -12,6 +12,7 @@ list(APPEND FM_COMPILE_SOURCES
 list(APPEND FM_COMPILE_SOURCES
     src/compile/lower.c
     src/compile/lower_boundary.c
+    src/compile/lower_concat.c
     src/compile/lower_matmul.c
     src/compile/lower_weights.c
     src/compile/ops/attention.c

@@ -201,6 +201,40 @@ static void test_rows_of_one_product__may_be_strided(void **state) {
     assert_int_equal(l.builder.step_count, 1);
 }
 
+/* Two convolutions write the halves of one channels-last tensor; only the third part is a copy. */
+static void test_concatenation__is_written_by_its_producers(void **state) {
+    ops_case  *c = *state;
+    fm_lower   l;
+    fm_view    parts[3], whole;
+    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 1, 6, 6));
+    fm_tensor *a = BINARY("Conv", x, weight(c, "v", OPS_SHAPE(4, 1, 1, 1)));
+    fm_tensor *b = UNARY("Relu", BINARY("Conv", x, weight(c, "w", OPS_SHAPE(8, 1, 1, 1))));
+    ops_attr_int(c, "axis", 1);
+    fm_tensor *t = made(c, OPS_NODE(c, "Concat", 1, a, b, x));
+    output(c, UNARY("Tanh", t));
+    lower(c, &l, &fp32);
+    fm_tensor *tensors[3] = { a, b, x };
+    for (int i = 0; i < 3; i++) assert_int_equal(fm_lower_view(&l, tensors[i], &parts[i], &c->err), FLASHMEM_OK);
+    assert_int_equal(fm_lower_view(&l, t, &whole, &c->err), FLASHMEM_OK);
+    assert_int_equal(whole.strides[1], 1);
+    assert_int_equal(parts[0].value, whole.value);
+    assert_int_equal(parts[1].value, whole.value);
+    assert_int_equal(parts[1].offset - whole.offset, 4);
+    assert_int_not_equal(parts[2].value, whole.value);
+    assert_int_equal(l.builder.step_count, 5); /* two convolutions, Relu, the copy of x, Tanh */
+}
+
+static void test_concatenation__of_a_result_read_elsewhere_copies(void **state) {
+    ops_case  *c = *state;
+    fm_lower   l;
+    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(2, 6)), *a = UNARY("Relu", x);
+    ops_attr_int(c, "axis", 0);
+    output(c, UNARY("Tanh", made(c, OPS_NODE(c, "Concat", 1, a, x))));
+    output(c, UNARY("Exp", a));
+    lower(c, &l, &fp32);
+    assert_int_equal(l.builder.step_count, 5);
+}
+
 static void test_an_output__is_written_in_place(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
@@ -297,6 +331,8 @@ int main(void) {
         TEST(test_groups__have_a_dense_weight),
         TEST(test_convolutions__write_channels_last_and_activations_keep_it),
         TEST(test_rows_of_one_product__may_be_strided),
+        TEST(test_concatenation__is_written_by_its_producers),
+        TEST(test_concatenation__of_a_result_read_elsewhere_copies),
         TEST(test_an_output__is_written_in_place),
         TEST(test_an_output__that_is_an_input_or_constant_is_a_copy),
         TEST(test_an_output__that_is_a_view_is_a_copy),

@@ -51,10 +51,15 @@ static flashmem_status lower_concat(fm_lower *l, fm_node *node, flashmem_error *
     uint32_t axis;
     int64_t  start = 0;
     FM_TRY(fm_infer_axis(node, fm_node_int(node, "axis", 0), node->outputs[0]->shape.rank, &axis, err));
-    fm_view out = fm_lower_output(l, node->outputs[0], NULL);
+    fm_view view, like = { 0 };
+    for (uint32_t i = node->input_count; i-- > 0;) { /* the parts' memory order, channels-last for one */
+        if (node->inputs[i]->constant || fm_shape_count(&node->inputs[i]->shape) == 0) continue;
+        FM_TRY(fm_lower_view(l, node->inputs[i], &like, err));
+    }
+    fm_view out = fm_lower_output_like(l, node->outputs[0], &like);
     for (uint32_t i = 0; i < node->input_count; i++) {
         int64_t count = node->inputs[i]->shape.dims[axis];
-        fm_view view, part = fm_view_slice(&out, axis, start, 1, count);
+        fm_view part = fm_view_slice(&out, axis, start, 1, count);
         start += count;
         if (fm_shape_count(&node->inputs[i]->shape) == 0) continue;
         FM_TRY(fm_lower_view(l, node->inputs[i], &view, err));
