@@ -165,6 +165,7 @@ static double divided(double a, double b) { return b != 0 ? (double)(int64_t)(a 
 static double times(double a, double b) { return a * b; }
 static double less(double a, double b) { return a < b; }
 static double chosen(double a, double b) { return a != 0 ? b : -2; }
+static double constants(double a, double b) { return (void)b, a != 0 ? -3 : 0.5; }
 static double both(double a, double b) { return a != 0 && b != 0; }
 static double differs(double a, double b) { return a != b; }
 static double second(double a, double b) { return (void)a, b; }
@@ -180,6 +181,7 @@ static const type_case types[] = {
     { "a0<a1", true, false, { FLASHMEM_F32, FLASHMEM_F32, FLASHMEM_BOOL }, less },
     { "(a0>a1)", true, false, { FLASHMEM_F32, FLASHMEM_F32, FLASHMEM_F32 }, truth_value },
     { "select(a0*0.0f-2.0f,a1,a0!=0)", true, false, { FLASHMEM_BOOL, FLASHMEM_F32, FLASHMEM_F32 }, chosen },
+    { "select(c0,c1,a0!=0)", true, false, { FLASHMEM_BOOL, FLASHMEM_F32, FLASHMEM_F32 }, constants },
     { "a0&&a1", true, false, { FLASHMEM_BOOL, FLASHMEM_BOOL, FLASHMEM_BOOL }, both },
     { "a0!=a1", false, true, { FLASHMEM_U16, FLASHMEM_U32, FLASHMEM_BOOL }, differs },
     { "a1", true, false, { FLASHMEM_F32, FLASHMEM_I64, FLASHMEM_F32 }, second },
@@ -195,8 +197,8 @@ static void check_binary(const binary_case *s, const type_case *t) {
                               .expression = t->expression,
                               .vector_safe = t->lanes,
                               .input_count = 2,
-                              .constant_count = 1,
-                              .constants = { 0.5f } };
+                              .constant_count = 2,
+                              .constants = { 0.5f, -3 } };
     for (int k = 0; k < 2; k++)
         d.inputs[k] = fm_rows_view(&c, t->types[k], s->rank, s->dims, (fm_rows_layout)s->layouts[k], s->broadcast[k]);
     d.out = fm_rows_view(&c, t->types[2], s->rank, s->dims, (fm_rows_layout)s->layouts[2], 0);
