@@ -22,7 +22,8 @@ typedef struct shape {
 /* clang-format off */
 #define MATMUL(model, m, k, n) { model, model "/" #m "x" #k "x" #n, FM_FAMILY_MATMUL, { m, k, n } }
 #define CONV(model, c, h, o, kernel, stride, pad, first) \
-    { model, model "/" #c "x" #h "-" #o "k" #kernel "s" #stride, FM_FAMILY_CONV, { c, h, o, kernel, stride, pad, first } }
+    { model, model "/" #c "x" #h "-" #o "k" #kernel "s" #stride, FM_FAMILY_CONV, \
+      { c, h, o, kernel, stride, pad, first } }
 #define BATCH(model, b, m, k, n, t) \
     { model, model "/" #b "x" #m "x" #k "x" #n, FM_FAMILY_BATCH_MATMUL, { b, m, k, n, t } }
 /* clang-format on */

@@ -101,5 +101,6 @@ __kernel void matmul_cpu(__global const float *x, WEIGHT weight, __global float 
     const int c = (first_panel + panel0) * 16, columns = min(group * 16, size_c - c);
     FM_PLAIN_LOOP for (int r = 0; r < count; r++)
         fm_epilogue_row(acc + r * BLOCK_PANELS, out,
-                        out_offset + row_n[r] * out_n + row_h[r] * out_h + row_w[r] * out_w, out_c, row_n[r], row_h[r], row_w[r], c, columns, FM_EPILOGUE_ARGS);
+                        out_offset + row_n[r] * out_n + row_h[r] * out_h + row_w[r] * out_w, out_c,
+                        row_n[r], row_h[r], row_w[r], c, columns, FM_EPILOGUE_ARGS);
 }
