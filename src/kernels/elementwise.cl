@@ -68,6 +68,7 @@
 /* The built-in select is ambiguous where both choices are constants and the condition is a vector. */
 FM_FN float   choose(float x, float y, int condition) { return condition ? y : x; }
 FM_FN float16 choose(float16 x, float16 y, int16 condition) { return select(x, y, condition); }
+#undef select
 #define select choose
 FM_FN float16 as_lanes(float16 x) { return x; }
 FM_FN float16 as_lanes(float x) { return x; }
