@@ -216,17 +216,22 @@ static flashmem_status open_place(fm_harness *h, placed *place, const void *from
     return FLASHMEM_OK;
 }
 
+/* Rows are copied tight first: not every implementation honours a row pitch here. */
 static flashmem_status open_image(fm_harness *h, placed *place, const fm_weight *weight, uint64_t panels,
                                   flashmem_error *err) {
     bool            half = weight->format == FM_WEIGHT_F16;
+    size_t          row = (size_t)weight->k * (half ? 8 : 16);
     cl_int          code = CL_SUCCESS;
     cl_image_format format = { CL_RGBA, half ? CL_HALF_FLOAT : CL_FLOAT };
     cl_image_desc   desc = { .image_type = CL_MEM_OBJECT_IMAGE2D,
                              .image_width = (size_t)weight->k,
-                             .image_height = (size_t)panels,
-                             .image_row_pitch = (size_t)weight->panel_bytes };
-    place->image = clCreateImage(h->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, &format, &desc,
-                                 place->host + GUARD, &code);
+                             .image_height = (size_t)panels };
+    unsigned char  *tight = malloc(row * (size_t)panels);
+    if (!tight) return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "kernel harness: an image");
+    for (size_t panel = 0; panel < panels; panel++)
+        memcpy(tight + panel * row, place->host + GUARD + panel * weight->panel_bytes, row);
+    place->image = clCreateImage(h->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, &format, &desc, tight, &code);
+    free(tight);
     CL_TRY(code, err, "clCreateImage");
     return FLASHMEM_OK;
 }
