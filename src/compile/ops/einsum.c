@@ -45,6 +45,7 @@ static flashmem_status parse(const fm_node *node, terms *t, flashmem_error *err)
     memset(t, 0, sizeof *t);
     t->operands = node->input_count;
     for (uint32_t i = 0; i < t->operands; i++) {
+        if (!node->inputs[i]) return fm_node_fail(err, node, "input %u is missing", i);
         FM_TRY(read_term(node, &at, t->labels[i], &t->count[i], err));
         if (i + 1 < t->operands && *at++ != ',') return fm_node_fail(err, node, "its equation has too few terms");
         const fm_tensor *x = node->inputs[i];
