@@ -41,8 +41,9 @@ static void copy_rows(float *to, __global const float *from, const int stride_w,
 __kernel void batch_matmul_cpu(__global const float *a, __global const float *b, __global float *out,
                                const int a_offset, const int a_n, const int a_h, const int a_w, const int a_k,
                                const int b_offset, const int b_n, const int b_h, const int b_k, const int b_c,
-                               const int out_offset, const int out_n, const int out_h, const int out_w, const int out_c,
-                               const int size_h, const int size_w, const int size_c, const int size_k, FM_EPILOGUE_PARAMS) {
+                               const int out_offset, const int out_n, const int out_h, const int out_w,
+                               const int out_c, const int size_h, const int size_w, const int size_c, const int size_k,
+                               FM_EPILOGUE_PARAMS) {
     float     left[MOST_ROWS * CHUNK], right[BLOCK_PANELS * CHUNK * 16];
     float16   acc[MOST_ROWS * BLOCK_PANELS];
     const int h = (int)get_global_id(1) % size_h, n = (int)get_global_id(1) / size_h;
