@@ -27,8 +27,8 @@ static int faulty_submit(void *state, const fm_read *read) {
     return faulty.under->submit(state, read);
 }
 
-static int faulty_wait(void *state, fm_read_done *done, uint32_t capacity) {
-    int count = faulty.under->wait(state, done, capacity);
+static int faulty_wait(void *state, fm_read_done *done, uint32_t capacity, bool block) {
+    int count = faulty.under->wait(state, done, capacity, block);
     for (int i = 0; i < count; i++) {
         int64_t number = read_of_tag[done[i].tag];
         if (number == faulty.fail_at) done[i].result = -faulty.error;

@@ -44,32 +44,30 @@ static void publish(fm_reader *reader, const chunk *c) {
     fm_progress_wake(reader->config.progress, FM_WAKE_ARRIVALS);
 }
 
-/* Checks the chunks that have come back, oldest first, up to the first that has not. */
-static void retire(fm_reader *reader) {
-    flashmem_error error = { 0 };
-    while (reader->ring_count && reader->ring[reader->ring_head].done &&
-           !atomic_load(&reader->config.progress->failed)) {
-        const chunk          *c = &reader->ring[reader->ring_head];
-        const fm_read_object *object = &reader->config.objects[c->object];
-        fm_read_record       *record = &reader->records[c->run & 1];
-        uint64_t              from = fm_clock_ns(), end = c->offset + c->bytes;
-        if (check_units(reader, object, end, &error) != FLASHMEM_OK) {
-            fm_reader_fail(reader, &error);
-            return;
-        }
-        if (record->count < reader->chunk_capacity)
-            record->chunks[record->count++] = (fm_chunk_record){
-                .submitted = c->submitted,
-                .completed = c->completed,
-                .check_from = from,
-                .check_to = fm_clock_ns(),
-                .bytes = c->bytes,
-                .object = c->object,
-            };
-        if (end == object->bytes) publish(reader, c);
-        reader->ring_head = (reader->ring_head + 1) % reader->ring_size;
-        reader->ring_count--;
+bool fm_reader_check_oldest(fm_reader *reader) {
+    const chunk *c = &reader->ring[reader->ring_head];
+    if (!reader->ring_count || !c->done || atomic_load(&reader->config.progress->failed)) return false;
+    const fm_read_object *object = &reader->config.objects[c->object];
+    fm_read_record       *record = &reader->records[c->run & 1];
+    flashmem_error        error = { 0 };
+    uint64_t              from = fm_clock_ns(), end = c->offset + c->bytes;
+    if (check_units(reader, object, end, &error) != FLASHMEM_OK) {
+        fm_reader_fail(reader, &error);
+        return false;
     }
+    if (record->count < reader->chunk_capacity)
+        record->chunks[record->count++] = (fm_chunk_record){
+            .submitted = c->submitted,
+            .completed = c->completed,
+            .check_from = from,
+            .check_to = fm_clock_ns(),
+            .bytes = c->bytes,
+            .object = c->object,
+        };
+    if (end == object->bytes) publish(reader, c);
+    reader->ring_head = (reader->ring_head + 1) % reader->ring_size;
+    reader->ring_count--;
+    return true;
 }
 
 /* One less than the depth counts: that is how it is between a completion and the next submission. */
@@ -108,5 +106,4 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
     }
     if (!c->direct || (uint32_t)result < c->bytes) fm_reader_drop_cached(reader, offset, c->bytes);
     c->done = true;
-    retire(reader);
 }

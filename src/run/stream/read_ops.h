@@ -3,6 +3,7 @@
 #ifndef FM_RUN_READ_OPS_H
 #define FM_RUN_READ_OPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct fm_read {
@@ -21,9 +22,10 @@ typedef struct fm_read_done {
 /* All calls but wake come from the reader's thread; close when that has ended.  Integer results: 0 or a count, or -errno. */
 typedef struct fm_read_ops {
     const char *name;
-    int (*open)(void **state, uint32_t most);                        /* at most `most` reads are ever unfinished */
-    int (*submit)(void *state, const fm_read *read);                 /* does not block */
-    int (*wait)(void *state, fm_read_done *done, uint32_t capacity); /* blocks for a result or a wake: may be 0 */
+    int (*open)(void **state, uint32_t most);        /* at most `most` reads are ever unfinished */
+    int (*submit)(void *state, const fm_read *read); /* does not block */
+    /* Fills done; block: waits for a result or a wake, and may still give 0. */
+    int (*wait)(void *state, fm_read_done *done, uint32_t capacity, bool block);
     void (*wake)(void *state);  /* any thread: makes the present or the next wait return */
     void (*close)(void *state); /* every read has come back, or the backend has failed */
 } fm_read_ops;

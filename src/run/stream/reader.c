@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -156,9 +158,9 @@ static void die(fm_reader *reader) {
     fm_progress_wake(reader->config.progress, FM_WAKE_READER);
 }
 
-static void handle_results(fm_reader *reader) {
+static void handle_results(fm_reader *reader, bool block) {
     fm_read_done done[32];
-    int          count = reader->ops->wait(reader->state, done, 32);
+    int          count = reader->ops->wait(reader->state, done, 32, block);
     atomic_store(&reader->asleep, 0);
     if (count < 0) {
         flashmem_error error = { 0 };
@@ -208,8 +210,25 @@ static bool memory_became_free(const fm_reader *reader) {
            launches_needed(reader) <= atomic_load(&reader->config.progress->completed);
 }
 
+/* The reader works for microseconds between long sleeps, on cores that kernels keep busy for milliseconds.  Since Linux
+ * 6.12 a short slice lets such a thread run as soon as it wakes; older systems ignore it. */
+static void ask_for_short_slices(void) {
+#if defined(__linux__) && defined(SYS_sched_setattr)
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t  nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = { .size = sizeof attributes, .runtime = 100000 };
+    attributes.nice = getpriority(PRIO_PROCESS, 0);
+    syscall(SYS_sched_setattr, 0, &attributes, 0);
+#endif
+}
+
 static void *reader_main(void *argument) {
     fm_reader *reader = argument;
+    ask_for_short_slices();
     if (!open_backend(reader)) {
         die(reader);
         return NULL;
@@ -223,12 +242,16 @@ static void *reader_main(void *argument) {
             full = submit_chunks(reader);
             if (!full && reader->config.serial && !reader->in_flight && !reader->ring_count) end_phase(reader);
         }
+        if (fm_reader_check_oldest(reader)) {
+            handle_results(reader, false);
+            continue;
+        }
         atomic_store(&reader->asleep, 1);
         if ((!full && memory_became_free(reader)) || atomic_load(&reader->pokes) != pokes) {
             atomic_store(&reader->asleep, 0);
             continue;
         }
-        handle_results(reader);
+        handle_results(reader, true);
     }
     return NULL;
 }

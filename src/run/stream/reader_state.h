@@ -51,8 +51,11 @@ struct fm_reader {
     fm_read_record no_record;
 };
 
-/* arrival.c: a chunk came back with result (bytes or -errno); submits again, checks, publishes. */
+/* arrival.c: a chunk came back with result (bytes or -errno); submits again what the system interrupted. */
 void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result);
+/* arrival.c: compares the checksums of the oldest chunk, if it has come back, and publishes its object with the last
+ * one.  False: nothing to do.  One at a time, so that the disk never waits for checksums. */
+bool fm_reader_check_oldest(fm_reader *reader);
 /* arrival.c: chunks_in_flight is about to change by this chunk; bytes: of a completion. */
 void fm_reader_count_busy(fm_reader *reader, uint64_t run, uint64_t now, uint64_t bytes);
 /* rows.c */

@@ -101,12 +101,12 @@ static int pool_submit(void *state, const fm_read *read) {
     return 0;
 }
 
-static int pool_wait(void *state, fm_read_done *done, uint32_t capacity) {
+static int pool_wait(void *state, fm_read_done *done, uint32_t capacity, bool block) {
     pread_pool *pool = state;
     uint32_t    count = 0;
     pthread_mutex_lock(&pool->mutex);
-    while (!pool->done_count && !pool->woken) pthread_cond_wait(&pool->results, &pool->mutex);
-    pool->woken = false;
+    while (block && !pool->done_count && !pool->woken) pthread_cond_wait(&pool->results, &pool->mutex);
+    if (block) pool->woken = false;
     for (; count < capacity && pool->done_count; pool->done_count--) {
         done[count++] = pool->done[pool->done_head];
         pool->done_head = (pool->done_head + 1) % pool->most;

@@ -1,5 +1,5 @@
-/* Reads through io_uring.  The ring belongs to the reader's thread; wakes arrive through an eventfd on which one read is
- * always pending. */
+/* Reads through io_uring.  The ring belongs to the reader's thread; wakes arrive through an eventfd on which one read
+ * is always pending. */
 #ifdef FM_HAVE_LIBURING
 #include <errno.h>
 #include <liburing.h>
@@ -82,11 +82,11 @@ static int ring_submit(void *state, const fm_read *read) {
     return submitted < 0 ? submitted : 0;
 }
 
-static int ring_wait(void *state, fm_read_done *done, uint32_t capacity) {
+static int ring_wait(void *state, fm_read_done *done, uint32_t capacity, bool block) {
     ring                *r = state;
     struct io_uring_cqe *cqe = NULL;
     uint32_t             count = 0;
-    int                  result = io_uring_submit_and_wait(&r->uring, 1);
+    int result = block ? io_uring_submit_and_wait(&r->uring, 1) : io_uring_submit_and_get_events(&r->uring);
     if (result < 0) return result == -EINTR || result == -EAGAIN ? 0 : result;
     while (count < capacity && io_uring_peek_cqe(&r->uring, &cqe) == 0) {
         uint64_t tag = cqe->user_data;
