@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "flashmem/run.h"
+#include "kernels/source.h"
 
 typedef struct packer {
     fm_lower            *l;
@@ -180,10 +181,18 @@ static uint32_t memory_paths(const fm_lower *l) {
     return l->layout == FLASHMEM_LAYOUT_TEXTURE ? 1u << FLASHMEM_PATH_TEXTURE_COPY : 1u << FLASHMEM_PATH_IN_PLACE;
 }
 
+/* The runner refuses kernels that are not the ones chosen here. */
+static flashmem_status stamp_kernels(fm_program_builder *b, flashmem_error *err) {
+    for (size_t i = 0; i < b->kernel_count; i++)
+        FM_TRY(fm_program_source_hash(b->strings + b->kernels[i].source, &b->kernels[i].source_hash, err));
+    return FLASHMEM_OK;
+}
+
 flashmem_status fm_pack_lowered(fm_lower *l, const char *pack_path, const flashmem_compile_options *options,
                                 flashmem_compile_report *report, flashmem_error *err) {
     flashmem_status status;
     packer          p = { .l = l, .progress = options->progress, .user = options->user };
+    FM_TRY(stamp_kernels(&l->builder, err));
     fm_program      program = fm_builder_program(&l->builder);
     uint64_t        key = shape_key(l->graph), out_bytes, work_bytes, pack_bytes = 0;
     uint32_t        paths = memory_paths(l);

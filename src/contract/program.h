@@ -58,8 +58,9 @@ typedef struct fm_kernel {
     uint32_t options; /* string: "-DWEIGHT_HALF=1 -DACTIVATION=2" */
     uint32_t entry;   /* string: kernel function */
     uint32_t needs;   /* FM_DEVICE_* bits */
+    uint64_t source_hash; /* XXH3-64 of the source it was chosen from, includes expanded; 0: any */
 } fm_kernel;
-static_assert(sizeof(fm_kernel) == 16, "pack record");
+static_assert(sizeof(fm_kernel) == 24, "pack record");
 #define FM_DEVICE_CPU (1u << 0)    /* kernels written for CPU devices: big work-items, local size 1 */
 #define FM_DEVICE_IMAGE (1u << 1)  /* image2d reads */
 #define FM_DEVICE_HALF (1u << 2)   /* half arithmetic (cl_khr_fp16) */

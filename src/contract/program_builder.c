@@ -67,7 +67,7 @@ uint32_t fm_builder_int(fm_program_builder *b, int64_t value) {
 uint32_t fm_builder_kernel(fm_program_builder *b, const char *source, const char *options, const char *entry,
                            uint32_t needs) {
     fm_kernel kernel = { fm_builder_string(b, source), fm_builder_string(b, options ? options : ""),
-                         fm_builder_string(b, entry), needs };
+                         fm_builder_string(b, entry), needs, 0 };
     for (size_t i = 0; i < b->kernel_count; i++)
         if (memcmp(&b->kernels[i], &kernel, sizeof kernel) == 0) return (uint32_t)i;
     FM_PUSH(b->arena, b->kernels, b->kernel_count, b->kernel_capacity) = kernel;

@@ -27,6 +27,7 @@ set(FM_KERNELS_CL
     src/kernels/batch_matmul_cpu.cl)
 set(FM_KERNELS_SOURCES
     src/kernels/embedded.c
+    src/kernels/source.c
     src/kernels/rows.c
     src/kernels/view_args.c
     src/kernels/elementwise.c

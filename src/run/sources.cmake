@@ -16,7 +16,6 @@ set(FM_RUN_SOURCES
     src/run/gpu/opencl_programs.c
     src/run/gpu/operands.c
     src/run/gpu/program_cache.c
-    src/run/gpu/program_source.c
     src/run/gpu/quirks.c
     src/run/stream/arrival.c
     src/run/stream/executor.c

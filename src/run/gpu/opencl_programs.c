@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "run/gpu/program_cache.h"
-#include "run/gpu/program_source.h"
+#include "kernels/source.h"
 
 /* A source with options; several kernels may be entries of it. */
 typedef struct device_program {
@@ -19,6 +19,7 @@ typedef struct device_program {
     cl_program       program;
     fm_launch_shapes wanted, cached; /* by this model; in the cache's binary */
     bool             built;          /* from source */
+    uint64_t         source_hash;
 } device_program;
 
 typedef struct device_kernel {
@@ -137,7 +138,8 @@ static flashmem_status obtain_program(fm_cl_programs *p, device_program *program
     size_t bytes = 0;
     if (program->program) return FLASHMEM_OK;
     FM_TRY(fm_program_source(text_of(p, program->source), &source, &bytes, err));
-    program->key = hash_text(text_of(p, program->options), hash_text(COMMON_OPTIONS, fm_hash(source, bytes)));
+    program->source_hash = fm_hash(source, bytes);
+    program->key = hash_text(text_of(p, program->options), hash_text(COMMON_OPTIONS, program->source_hash));
     bool            hit = load_binary(p, program);
     flashmem_status status = hit ? FLASHMEM_OK : build_source(p, program, source, bytes, err);
     fm_debug(p->setup->log, "cache", "program '%s' %s: %s", text_of(p, program->source), text_of(p, program->options),
@@ -147,14 +149,23 @@ static flashmem_status obtain_program(fm_cl_programs *p, device_program *program
     return status;
 }
 
+/* A pack made for other kernel sources must not be launched with these; with FLASHMEM_KERNEL_DIR a person is at work. */
+static flashmem_status check_source(const fm_cl_programs *p, const fm_kernel *packed, uint64_t hash, flashmem_error *err) {
+    if (!packed->source_hash || packed->source_hash == hash || getenv("FLASHMEM_KERNEL_DIR")) return FLASHMEM_OK;
+    return fm_fail(err, FLASHMEM_BAD_PACK,
+                   "%s: made for another '%s' than this version has; compile the model again", p->setup->pack->path,
+                   text_of(p, packed->source));
+}
+
 static flashmem_status obtain_kernel(fm_cl_programs *p, uint32_t index, flashmem_error *err) {
-    device_kernel *kernel = &p->kernels[index];
-    const char    *entry = text_of(p, p->setup->program->kernels[index].entry);
-    cl_int         code = CL_SUCCESS;
+    const fm_kernel *packed = &p->setup->program->kernels[index];
+    device_kernel   *kernel = &p->kernels[index];
+    const char      *entry = text_of(p, packed->entry);
+    cl_int           code = CL_SUCCESS;
     FM_TRY(obtain_program(p, &p->programs[kernel->program], err));
+    FM_TRY(check_source(p, packed, p->programs[kernel->program].source_hash, err));
     kernel->kernel = p->device->cl->clCreateKernel(p->programs[kernel->program].program, entry, &code);
     if (code != CL_SUCCESS) return fm_cl_fail(err, code, "clCreateKernel", entry);
-    /* A pack made for other kernel sources must not be launched with these. */
     cl_uint takes = kernel->arg_count;
     p->device->cl->clGetKernelInfo(kernel->kernel, CL_KERNEL_NUM_ARGS, sizeof takes, &takes, NULL);
     if (takes == kernel->arg_count) return FLASHMEM_OK;

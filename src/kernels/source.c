@@ -1,5 +1,5 @@
 /* Includes are expanded here rather than handed to the driver: one text, one hash, no include path. */
-#include "run/gpu/program_source.h"
+#include "kernels/source.h"
 
 #include <ctype.h>
 #include <stdbool.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "kernels/embedded.h"
 
 enum { MOST_FILES = 64, DEEPEST = 16 };
@@ -79,4 +80,13 @@ flashmem_status fm_program_source(const char *name, char **text, size_t *bytes, 
     free(*text);
     *text = NULL;
     return status;
+}
+
+flashmem_status fm_program_source_hash(const char *name, uint64_t *hash, flashmem_error *err) {
+    char  *text;
+    size_t bytes;
+    FM_TRY(fm_program_source(name, &text, &bytes, err));
+    *hash = fm_hash(text, bytes);
+    free(text);
+    return FLASHMEM_OK;
 }
