@@ -4,5 +4,6 @@ set(FM_BASE_SOURCES
     src/base/file.c
     src/base/half.c
     src/base/hash.c
+    src/base/hash_avx2.c
     src/base/log.c
     src/base/status.c)
