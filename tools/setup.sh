@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 venv=$root/build/venv
 
 packages="gcc g++ libc6-dev cmake ninja-build make pkg-config pocl-opencl-icd ocl-icd-libopencl1 opencl-c-headers
-    libprotobuf-c-dev protobuf-c-compiler protobuf-compiler liburing-dev libxxhash-dev libjansson-dev libcmocka-dev oclgrind
+    libprotobuf-c-dev protobuf-c-compiler protobuf-compiler liburing-dev libxxhash-dev libjansson-dev libcmocka-dev oclgrind ocl-icd-opencl-dev
     zlib1g-dev libminizip-dev libutf8proc-dev python3-venv xz-utils ca-certificates"
 wheels="onnx>=1.16 onnxruntime>=1.18 numpy>=1.26 pytest>=8"
 # Only its model/model.safetensors is used; its dependencies (torch among them) are not.
