@@ -6,6 +6,10 @@
 
 #include "run/model.h"
 
+/* Reads in flight.  Two saturate an idle disk; on cores that kernels keep busy the reader's thread may wake some
+ * milliseconds late, and the disk should have work until then. */
+enum { READ_DEPTH = 8 };
+
 void flashmem_run_options_init(flashmem_run_options *options) {
     *options = (flashmem_run_options){ .size = sizeof *options, .budget_kind = FLASHMEM_BUDGET_AUTO };
 }
@@ -210,7 +214,8 @@ static void set_device(flashmem_model *model) {
 
 flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
     model->request = (fm_replay_request){ .slab_bytes = model->options.slab_bytes,
-                                          .read_depth = model->options.read_depth,
+                                          .read_depth = model->options.read_depth ? model->options.read_depth
+                                                                                  : READ_DEPTH,
                                           .read_bytes = model->options.read_bytes };
     set_device(model);
     FM_TRY(set_budget(model, err));

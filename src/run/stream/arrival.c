@@ -70,10 +70,10 @@ bool fm_reader_check_oldest(fm_reader *reader) {
     return true;
 }
 
-/* One less than the depth counts: that is how it is between a completion and the next submission. */
+/* Half of the depth keeps a disk busy; results that come together are counted one by one. */
 void fm_reader_count_busy(fm_reader *reader, uint64_t run, uint64_t now, uint64_t bytes) {
     fm_read_record *record = &reader->records[run & 1];
-    if (reader->chunks_in_flight > 0 && reader->chunks_in_flight + 1 >= reader->config.depth) {
+    if (reader->chunks_in_flight > 0 && reader->chunks_in_flight * 2 >= reader->config.depth) {
         record->busy_ns += now - reader->changed;
         record->busy_bytes += bytes;
     }
