@@ -357,8 +357,9 @@ static void opencl_end_run(fm_gpu *gpu, bool complete) {
     if (complete) fm_cl_programs_save(of(gpu)->programs);
 }
 
+/* The youngest first: NVIDIA's driver (580.159) crashes when many sub-buffers are released in the order they were made. */
 static void release_buffers(const opencl_gpu *g, cl_mem *buffers, uint32_t count) {
-    for (uint32_t i = 0; buffers && i < count; i++)
+    for (uint32_t i = count; buffers && i-- > 0;)
         if (buffers[i]) g->cl->clReleaseMemObject(buffers[i]);
 }
 
