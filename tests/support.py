@@ -52,6 +52,8 @@ class Program:
         return {k: v for k, v in env.items() if not (changes and k in changes and changes[k] is None)}
 
     def start(self, *args, env=None, **popen):
+        # A shell starts background jobs with SIGINT ignored; children must not inherit that.
+        popen.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         return subprocess.Popen([self.path, *map(str, args)], env=self.environment(env), stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", **popen)
 
