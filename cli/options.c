@@ -261,6 +261,7 @@ bool cli_run_options(const cli_options *from, flashmem_run_options *to) {
     to->serial = from->serial;
     if (from->threads >= 0) to->threads = (uint32_t)from->threads;
     if (from->read_depth >= 0) to->read_depth = (uint32_t)from->read_depth;
+    to->runs = from->runs < 0 ? 1 : (uint32_t)from->runs;
     if (from->program >= 0) to->program = (uint32_t)from->program;
     to->cache_dir = from->no_cache ? "" : from->cache_dir;
     cli_console_attach(&to->log, &to->progress, &to->user);

@@ -26,10 +26,10 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(LIST, inputs, "--input", NULL, CMD_RUN | CMD_BENCH, "NAME=FILE.npy|FILE.npz", "input array(s)")                \
     X(TEXT, random_inputs, "--random-inputs", NULL, CMD_RUN | CMD_BENCH, "SEED", "generate the inputs")              \
     X(TEXT, output_dir, "--output-dir", NULL, CMD_RUN, "DIR", "write outputs (and generated inputs) as .npy")        \
-    X(COUNT, runs, "--runs", NULL, CMD_RUN, "N", "inferences in this process (1)")                                   \
+    X(COUNT, runs, "--runs", NULL, CMD_RUN | CMD_PLAN, "N", "inferences in this process (1)")                        \
     X(FLAG, serial, "--serial", NULL, CMD_RUN, NULL, "read, then compute, in turns: what overlap is measured against") \
     X(TEXT, memory_path, "--memory-path", NULL, CMD_MODEL, "PATH", "in-place, texture-copy, texture-embedded, dma (the device's)") \
-    X(COUNT, threads, "--threads", "FLASHMEM_THREADS", CMD_RUN | CMD_BENCH, "N", "compute threads of a CPU device (all)") \
+    X(COUNT, threads, "--threads", "FLASHMEM_THREADS", CMD_MODEL, "N", "compute threads of a CPU device (all)") \
     X(TEXT, json, "--json", NULL, CMD_RUN | CMD_BENCH | CMD_PLAN | CMD_COMPILE, "FILE", "write figures as JSON")     \
     X(TEXT, trace, "--trace", NULL, CMD_RUN, "FILE", "write a timeline for Perfetto")                                \
     X(TEXT, slab, "--slab", NULL, CMD_MODEL, "BYTES", "largest slab of a weight (chosen at open)")                   \

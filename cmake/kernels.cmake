@@ -6,7 +6,8 @@ function(fm_embed_kernels out_source)
         list(APPEND inputs ${CMAKE_SOURCE_DIR}/${file})
     endforeach()
     set(tool_sources ${CMAKE_SOURCE_DIR}/tools/embed.c ${CMAKE_SOURCE_DIR}/src/base/hash.c
-        ${CMAKE_SOURCE_DIR}/src/base/hash_avx2.c)
+        ${CMAKE_SOURCE_DIR}/src/base/hash_avx2.c
+        ${CMAKE_SOURCE_DIR}/src/base/hash_avx512.c)
     if(CMAKE_CROSSCOMPILING)
         find_program(FM_HOST_CC NAMES cc gcc clang REQUIRED NO_CMAKE_FIND_ROOT_PATH)
         set(tool ${CMAKE_BINARY_DIR}/fm_embed)

@@ -46,6 +46,8 @@ typedef struct flashmem_run_options {
     uint64_t             slab_bytes;   /* largest slab, 0 = chosen at open */
     uint32_t             read_depth;   /* reads in flight, 0 = chosen at open */
     uint32_t             read_bytes;   /* bytes per read request, 0 = chosen at open */
+    uint32_t             runs;         /* how many are expected, 0 = unknown: what a budget leaves free keeps weights for
+                                          later runs, and nothing where 1 is expected */
     uint32_t             plan_only;    /* 1: stop after planning; such a model cannot run */
     uint32_t             bind_outputs; /* 1: the caller will bind every output before the first run: they are not
                                           placed and do not count against the budget */

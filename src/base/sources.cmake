@@ -5,5 +5,6 @@ set(FM_BASE_SOURCES
     src/base/half.c
     src/base/hash.c
     src/base/hash_avx2.c
+    src/base/hash_avx512.c
     src/base/log.c
     src/base/status.c)

@@ -19,7 +19,9 @@ typedef struct profile_file {
 } profile_file;
 
 static const char MAGIC[8] = "FMDEVICE";
-enum { PROFILE_VERSION = 1 };
+enum { PROFILE_VERSION = 2 };
+/* The shortest launch of a program of few long steps says nothing about what a launch costs. */
+static const double LAUNCH_CREDIBLE = 8;
 
 void fm_profile_default(fm_profile *profile, const fm_gpu_facts *facts) {
     /* Per class, for a core of a CPU and for a compute unit of a GPU. */
@@ -27,9 +29,11 @@ void fm_profile_default(fm_profile *profile, const fm_gpu_facts *facts) {
     static const double gpu[FM_COST_CLASSES] = { 100e9, 60e9, 60e9, 40e9, 10e9, 10e9, 10e9 };
     uint32_t            units = facts->compute_units ? facts->compute_units : 1;
     fm_gpu_facts        kept = *facts;
-    *profile = (fm_profile){ .facts = kept, .launch_seconds = facts->is_cpu ? 6e-6 : 10e-6, .startup_seconds = 0.05 };
-    for (int c = 0; c < FM_COST_CLASSES; c++) profile->flops_per_second[c] = (facts->is_cpu ? cpu[c] : gpu[c]) * units;
-    profile->bytes_per_second = facts->is_cpu ? 10e9 : 40e9;
+    fm_kernel_times     times = { .launch_seconds = facts->is_cpu ? 6e-6 : 10e-6,
+                                  .bytes_per_second = facts->is_cpu ? 10e9 : 40e9 };
+    for (int c = 0; c < FM_COST_CLASSES; c++) times.flops_per_second[c] = (facts->is_cpu ? cpu[c] : gpu[c]) * units;
+    *profile = (fm_profile){ .facts = kept, .startup_seconds = 0.05 };
+    for (int l = 0; l < FM_PROFILE_LAYOUTS; l++) profile->times[l] = times;
 }
 
 static uint64_t profile_key(const char *selector, uint32_t threads) {
@@ -44,10 +48,15 @@ static bool profile_path(char *path, size_t bytes, const char *folder, uint64_t 
 
 static bool positive(double x) { return isfinite(x) && x > 0; }
 
+static bool plausible_times(const fm_kernel_times *t) {
+    bool ok = positive(t->launch_seconds) && positive(t->bytes_per_second);
+    for (int c = 0; c < FM_COST_CLASSES; c++) ok = ok && positive(t->flops_per_second[c]);
+    return ok;
+}
+
 static bool plausible(const fm_profile *p) {
-    bool ok = positive(p->launch_seconds) && positive(p->bytes_per_second) && positive(p->startup_seconds) &&
-              p->disk_count <= FM_PROFILE_RATES && p->disk_next < FM_PROFILE_RATES;
-    for (int c = 0; c < FM_COST_CLASSES; c++) ok = ok && positive(p->flops_per_second[c]);
+    bool ok = positive(p->startup_seconds) && p->disk_count <= FM_PROFILE_RATES && p->disk_next < FM_PROFILE_RATES;
+    for (int l = 0; l < FM_PROFILE_LAYOUTS; l++) ok = ok && plausible_times(&p->times[l]);
     for (uint32_t i = 0; ok && i < p->disk_count; i++) ok = positive(p->disk_rates[i]);
     const fm_gpu_facts *f = &p->facts;
     ok = ok && f->base_align && f->base_align <= 65536 && (f->base_align & (f->base_align - 1)) == 0 && f->image_pitch;
@@ -131,20 +140,21 @@ bool fm_profile_meet(fm_profile *profile, const fm_gpu_facts *facts) {
 
 static double mix(double old, double observed, bool first) { return first ? observed : 0.5 * old + 0.5 * observed; }
 
-void fm_profile_learn(fm_profile *profile, const fm_observed *o) {
-    bool   first = profile->runs == 0;
+void fm_profile_learn(fm_kernel_times *times, const fm_observed *o) {
+    bool   first = times->runs == 0;
     double seconds = 0, bytes = 0;
     for (int c = 0; c < FM_COST_CLASSES; c++) {
         if (o->seconds[c] <= 0) continue;
         if (o->flops[c] > 0)
-            profile->flops_per_second[c] = mix(profile->flops_per_second[c], o->flops[c] / o->seconds[c], first);
+            times->flops_per_second[c] = mix(times->flops_per_second[c], o->flops[c] / o->seconds[c], first);
         if (c != FM_COST_NORM && c != FM_COST_ELEMENTWISE && c != FM_COST_GATHER) continue;
         seconds += o->seconds[c];
         bytes += o->bytes[c];
     }
-    if (seconds > 0 && bytes > 0) profile->bytes_per_second = mix(profile->bytes_per_second, bytes / seconds, first);
-    if (o->shortest > 0) profile->launch_seconds = mix(profile->launch_seconds, o->shortest, first);
-    profile->runs++;
+    if (seconds > 0 && bytes > 0) times->bytes_per_second = mix(times->bytes_per_second, bytes / seconds, first);
+    if (o->shortest > 0 && o->shortest < LAUNCH_CREDIBLE * times->launch_seconds)
+        times->launch_seconds = mix(times->launch_seconds, o->shortest, first);
+    times->runs++;
 }
 
 void fm_profile_learn_disk(fm_profile *profile, double rate) {

@@ -73,8 +73,17 @@ void fm_memory_release(fm_memory *memory) {
     memory->count = 0;
 }
 
-static void touch(char *at, uint64_t bytes) {
-    for (uint64_t i = 0; i < bytes; i += PAGE) *(volatile char *)(at + i) = 0;
+/* A write that changes nothing, whoever else writes there.  Unlike MADV_POPULATE_WRITE it needs no lock of the address
+ * space (since Linux 6.4), which libraries being loaded meanwhile would wait for. */
+static void touch(char *at) { __atomic_fetch_or(at, 0, __ATOMIC_RELAXED); }
+
+static void populate_block(fm_memory *memory, fm_region *region, uint64_t block) {
+    uint64_t from = block * BLOCK, to = from + BLOCK < region->bytes ? from + BLOCK : region->bytes;
+    region->populated[block] = 1;
+    if (memory->may_be_huge) touch(region->base + from); /* all of it, if a huge page is to be had */
+    if (!memory->no_populate && madvise(region->base + from, to - from, MADV_POPULATE_WRITE) == 0) return;
+    if (errno == EINVAL) memory->no_populate = true; /* before Linux 5.14 */
+    for (uint64_t at = from; at < to; at += PAGE) touch(region->base + at);
 }
 
 void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes) {
@@ -82,18 +91,8 @@ void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes) {
         fm_region *region = &memory->regions[r];
         uint64_t   offset = (uint64_t)((char *)at - region->base);
         if ((char *)at < region->base || offset >= region->bytes) continue;
-        for (uint64_t block = offset / BLOCK; block <= (offset + bytes - 1) / BLOCK; block++) {
-            if (region->populated[block]) continue;
-            uint64_t from = block * BLOCK, to = from + BLOCK < region->bytes ? from + BLOCK : region->bytes;
-            if (!memory->no_populate && madvise(region->base + from, to - from, MADV_POPULATE_WRITE) == 0) {
-                region->populated[block] = 1;
-                continue;
-            }
-            if (errno == EINVAL) memory->no_populate = true;
-            uint64_t first = from > offset ? from : offset, last = to < offset + bytes ? to : offset + bytes;
-            touch(region->base + first,
-                  last - first); /* the block stays unmarked: other pages of it may be untouched */
-        }
+        for (uint64_t block = offset / BLOCK; block <= (offset + bytes - 1) / BLOCK; block++)
+            if (!region->populated[block]) populate_block(memory, region, block);
         return;
     }
 }

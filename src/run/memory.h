@@ -30,9 +30,8 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
                                   flashmem_error *err);
 void            fm_memory_release(fm_memory *memory);
 
-/* Gives the blocks under [at, at + bytes) their pages before a read needs them.  Contents stay.  One thread only (the
- * reader's).  Where the system cannot populate, the first byte of each page of the range is written: the range must be
- * the caller's to overwrite. */
+/* Gives the blocks under [at, at + bytes) their pages before a read needs them.  Contents stay, whoever writes there
+ * meanwhile.  One thread only (the reader's). */
 void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes);
 
 /* Whether most of the populated bytes lie in huge pages; asks the system (milliseconds). */

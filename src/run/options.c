@@ -6,10 +6,6 @@
 
 #include "run/model.h"
 
-/* Reads in flight.  Two saturate an idle disk; on cores that kernels keep busy the reader's thread may wake some
- * milliseconds late, and the disk should have work until then. */
-enum { READ_DEPTH = 8 };
-
 void flashmem_run_options_init(flashmem_run_options *options) {
     *options = (flashmem_run_options){ .size = sizeof *options, .budget_kind = FLASHMEM_BUDGET_AUTO };
 }
@@ -196,15 +192,16 @@ static const uint8_t *external_values(flashmem_model *model) {
 }
 
 static void set_device(flashmem_model *model) {
-    const fm_profile   *profile = &model->profile;
-    const fm_gpu_facts *facts = &profile->facts;
-    fm_replay_request  *r = &model->request;
-    r->launch_seconds = profile->launch_seconds;
-    memcpy(r->flops_per_second, profile->flops_per_second, sizeof r->flops_per_second);
-    r->bytes_per_second = profile->bytes_per_second;
+    const fm_profile      *profile = &model->profile;
+    const fm_gpu_facts    *facts = &profile->facts;
+    const fm_kernel_times *times = &profile->times[model->pack.header.layout];
+    fm_replay_request     *r = &model->request;
+    r->launch_seconds = times->launch_seconds;
+    memcpy(r->flops_per_second, times->flops_per_second, sizeof r->flops_per_second);
+    r->bytes_per_second = times->bytes_per_second;
     r->disk_rate = model->options.disk_rate > 0 ? model->options.disk_rate : fm_profile_disk_rate(profile);
     r->startup_seconds = profile->startup_seconds;
-    r->convert_bytes_per_second = model->path == FLASHMEM_PATH_TEXTURE_COPY ? profile->bytes_per_second / 2 : 0;
+    r->convert_bytes_per_second = model->path == FLASHMEM_PATH_TEXTURE_COPY ? times->bytes_per_second / 2 : 0;
     r->value_align = facts->base_align > 128 ? facts->base_align : 128;
     r->region_limit = facts->max_allocation;
     r->path = model->path;
@@ -214,8 +211,8 @@ static void set_device(flashmem_model *model) {
 
 flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
     model->request = (fm_replay_request){ .slab_bytes = model->options.slab_bytes,
-                                          .read_depth = model->options.read_depth ? model->options.read_depth
-                                                                                  : READ_DEPTH,
+                                          .read_depth = model->options.read_depth,
+                                          .once = model->options.runs == 1,
                                           .read_bytes = model->options.read_bytes };
     set_device(model);
     FM_TRY(set_budget(model, err));

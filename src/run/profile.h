@@ -8,17 +8,22 @@
 #include "contract/program.h"
 #include "run/gpu/gpu.h"
 
-enum { FM_PROFILE_RATES = 8 };
+enum { FM_PROFILE_RATES = 8, FM_PROFILE_LAYOUTS = 3 };
+
+/* seconds = launch + max(flops / rate of its class, bytes / bandwidth) */
+typedef struct fm_kernel_times {
+    double   launch_seconds, flops_per_second[FM_COST_CLASSES], bytes_per_second;
+    uint64_t runs; /* whose times went into it */
+} fm_kernel_times;
 
 typedef struct fm_profile {
     fm_gpu_facts facts;
     uint32_t     seen; /* facts and times come from a device, not from defaults */
-    uint32_t     runs; /* whose times went into it */
-    /* seconds = launch + max(flops / rate of its class, bytes / bandwidth) */
-    double   launch_seconds, flops_per_second[FM_COST_CLASSES], bytes_per_second;
-    double   startup_seconds; /* open to device ready, programs cached */
-    double   disk_rates[FM_PROFILE_RATES];
-    uint32_t disk_next, disk_count;
+    uint32_t     disk_next, disk_count;
+    /* By weight layout: each has kernels of its own. */
+    fm_kernel_times times[FM_PROFILE_LAYOUTS];
+    double          startup_seconds; /* open to device ready, programs cached */
+    double          disk_rates[FM_PROFILE_RATES];
 } fm_profile;
 
 /* Sane values for the class of device. */
@@ -39,7 +44,7 @@ typedef struct fm_observed {
     double seconds[FM_COST_CLASSES], flops[FM_COST_CLASSES], bytes[FM_COST_CLASSES]; /* launch cost taken off */
     double shortest;                                                                 /* launch, seconds */
 } fm_observed;
-void   fm_profile_learn(fm_profile *profile, const fm_observed *observed);
+void   fm_profile_learn(fm_kernel_times *times, const fm_observed *observed);
 void   fm_profile_learn_disk(fm_profile *profile, double bytes_per_second);
 double fm_profile_disk_rate(const fm_profile *profile); /* median of the last runs; 1e9 without */
 

@@ -1,5 +1,6 @@
 /* What a run was like: evaluated after its end from the times of reads and launches, and taught to the profile. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -49,6 +50,36 @@ static uint64_t union_of_reads(const fm_read_record *record) {
         if (c->completed > end) end = c->completed;
     }
     return total;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* What the disk gives when asked: reads are timed in groups of 8 MiB or more, and the upper quartile is taken, because
+ * groups that waited for free memory say nothing about the disk.  0: nothing was read. */
+static double disk_rate(const fm_read_record *record) {
+    enum { GROUPS = 64 };
+    double   rates[GROUPS];
+    uint64_t total = 0, group_bytes = 8u << 20, bytes = 0, first = 0, last = 0, groups_end = 0;
+    int      count = 0;
+    for (uint32_t i = 0; i < record->count; i++) total += record->chunks[i].bytes;
+    if (total / GROUPS >= group_bytes) group_bytes = total / GROUPS + 1;
+    if (total < group_bytes) group_bytes = total;
+    for (uint32_t i = 0; i < record->count; i++) {
+        const fm_chunk_record *c = &record->chunks[i];
+        if (bytes == 0) first = c->submitted > groups_end ? c->submitted : groups_end;
+        if (c->completed > last) last = c->completed;
+        bytes += c->bytes;
+        if (bytes < group_bytes) continue;
+        if (last > first && count < GROUPS) rates[count++] = (double)bytes / ((double)(last - first) * 1e-9);
+        groups_end = last;
+        bytes = 0;
+    }
+    if (!count) return 0;
+    qsort(rates, (size_t)count, sizeof *rates, by_value);
+    return rates[count * 3 / 4];
 }
 
 /* How long step k waited for its objects, counted from when the device was free for it. */
@@ -112,7 +143,7 @@ static double average_bytes(const flashmem_model *model, const fm_read_record *r
 /* Launch times by cost class.  Weight bytes count as bytes, as in the planner's model. */
 static void observe(const flashmem_model *model, fm_observed *o) {
     const fm_replay *r = &model->replay;
-    double           launch = model->profile.launch_seconds;
+    double           launch = model->profile.times[model->pack.header.layout].launch_seconds;
     *o = (fm_observed){ .shortest = 0 };
     for (uint32_t k = 0; k < r->step_count; k++) {
         const fm_step_record *record = &model->executor.records[k];
@@ -140,7 +171,7 @@ static void learn(flashmem_model *model) {
     /* A run that built its programs timed the compiler, not the kernels. */
     if (atomic_load(&model->gpu->cache_state) == FM_CACHE_MISS && model->executor.run == 0) return;
     observe(model, &observed);
-    fm_profile_learn(&model->profile, &observed);
+    fm_profile_learn(&model->profile.times[model->pack.header.layout], &observed);
     if (model->executor.run == 0)
         model->profile.startup_seconds = 0.5 * (model->profile.startup_seconds + model->stats.device_ready);
 }
@@ -160,9 +191,7 @@ void fm_stats_end_run(flashmem_model *model) {
     s->device_ready = since_open(model, ready > model->device_up ? ready : model->device_up);
     s->bytes_read = bytes + x->row_bytes;
     s->read_seconds = (double)union_of_reads(reads) * 1e-9;
-    /* What the disk gives is seen while the planned depth is in flight, if it is for long enough. */
-    if (reads->busy_ns > 2000000) s->disk_rate = (double)reads->busy_bytes / ((double)reads->busy_ns * 1e-9);
-    else if (s->read_seconds > 0) s->disk_rate = (double)bytes / s->read_seconds;
+    s->disk_rate = disk_rate(reads);
     s->verify_seconds = (double)check * 1e-9;
     s->average_bytes = average_bytes(model, reads);
     s->direct = fm_reader_is_direct(model->reader);

@@ -203,19 +203,21 @@ static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
         if (place_all_resident(m, cut, cap, &whole_plan)) *out = whole_plan;
         return true;
     }
-    if (out->total < cap) add_residents(m, cut, cap, stream_cap, out);
+    if (out->total < cap && !m->facts.request->once) add_residents(m, cut, cap, stream_cap, out);
     return true;
 }
 
 /* --- the replay --------------------------------------------------------------------------------------------------- */
 
-static void choose_requests(const maker *m, const fm_cut *cut, fm_replay *out) {
+/* Small enough that a step's first bytes are checked while its last are read, and many, so that the disk has work until
+ * a reader whose cores are busy wakes up; measured in docs/measuring.md. */
+enum { READ_DEPTH = 16, READ_BYTES = 512 << 10 };
+
+static void choose_requests(const maker *m, fm_replay *out) {
     const fm_replay_request *r = m->facts.request;
-    uint64_t                 quarter = cut->largest / 4, least = 1 << 20, most = 4 << 20;
-    uint64_t bytes = quarter < least ? least : quarter > most ? most : quarter / FM_PACK_ALIGN * FM_PACK_ALIGN;
-    out->read_depth = r->read_depth ? r->read_depth : 4;
-    out->read_bytes = r->read_bytes ? r->read_bytes : (uint32_t)bytes;
-    out->read_bytes = out->read_bytes < FM_PACK_ALIGN ? FM_PACK_ALIGN : out->read_bytes / FM_PACK_ALIGN * FM_PACK_ALIGN;
+    out->read_depth = r->read_depth ? r->read_depth : READ_DEPTH;
+    out->read_bytes = r->read_bytes ? r->read_bytes / FM_PACK_ALIGN * FM_PACK_ALIGN : READ_BYTES;
+    if (out->read_bytes < FM_PACK_ALIGN) out->read_bytes = FM_PACK_ALIGN;
 }
 
 static void fill_objects(const fm_placed *placed, const fm_cut *cut, fm_replay *out) {
@@ -269,7 +271,7 @@ static void fill(const maker *m, const fm_cut *cut, const fm_placed *placed, fm_
         cut->steps[k].start = placed->plan.start[k];
         cut->steps[k].end = placed->plan.end[k];
     }
-    choose_requests(m, cut, out);
+    choose_requests(m, out);
 }
 
 static flashmem_status find_minimum(maker *m, flashmem_error *err) {

@@ -32,6 +32,7 @@ typedef struct fm_replay_request {
     uint32_t texture_pitch_texels, image_limit; /* TEXTURE_COPY: row pitch alignment in texels, largest side */
     uint64_t budget;        /* bytes; UINT64_MAX = off */
     bool     automatic;     /* least memory for the best latency, at most budget */
+    bool     once;          /* one run is expected: nothing is kept for later ones */
     bool     minimum;       /* the promised minimum; budget ignored */
     uint64_t slab_bytes;    /* largest slab (none is cut below 1 MiB), 0 = choose */
     uint32_t read_depth, read_bytes; /* 0 = choose */

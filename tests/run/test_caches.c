@@ -174,7 +174,7 @@ static fm_profile seen_profile(void) {
     facts.base_align = 256;
     fm_profile_default(&profile, &facts);
     assert_true(fm_profile_meet(&profile, &facts) == false);
-    profile.launch_seconds = 3e-6;
+    profile.times[0].launch_seconds = 3e-6;
     fm_profile_learn_disk(&profile, 2e9);
     fm_profile_learn_disk(&profile, 3e9);
     fm_profile_learn_disk(&profile, 2.5e9);
@@ -191,7 +191,7 @@ static void test_profile__comes_back(void **state) {
     fm_profile_load(&loaded, folder, "", 0, &warnings);
     assert_int_equal(loaded.seen, 1);
     assert_int_equal(loaded.facts.base_align, 256);
-    assert_true(loaded.launch_seconds == 3e-6 && fm_profile_disk_rate(&loaded) == 2.5e9);
+    assert_true(loaded.times[0].launch_seconds == 3e-6 && fm_profile_disk_rate(&loaded) == 2.5e9);
     fm_profile_load(&loaded, folder, "", 1, &warnings); /* one thread: another profile */
     assert_int_equal(loaded.seen, 0);
     fm_profile_load(&loaded, folder, "other", 0, &warnings);
@@ -233,27 +233,32 @@ static void test_profile__another_device_forgets_times(void **state) {
     strcpy(other.driver, "newer");
     other.base_align = 512;
     assert_true(fm_profile_meet(&profile, &other));
-    assert_true(profile.launch_seconds != 3e-6);
+    assert_true(profile.times[0].launch_seconds != 3e-6);
     assert_true(fm_profile_disk_rate(&profile) == 2.5e9); /* the disk is the same */
     assert_int_equal(profile.facts.base_align, 512);
 }
 
 static void test_profile__learns_rates(void **state) {
     (void)state;
-    fm_profile  profile = seen_profile();
-    fm_observed o = { .shortest = 4e-6 };
+    fm_profile       profile = seen_profile();
+    fm_kernel_times *times = &profile.times[1];
+    fm_observed      o = { .shortest = 4e-6 };
     o.seconds[FM_COST_MATMUL] = 0.5;
     o.flops[FM_COST_MATMUL] = 1e11;
     o.seconds[FM_COST_ELEMENTWISE] = 0.1;
     o.bytes[FM_COST_ELEMENTWISE] = 1e9;
-    double conv = profile.flops_per_second[FM_COST_CONV];
-    fm_profile_learn(&profile, &o);
-    assert_true(profile.flops_per_second[FM_COST_MATMUL] == 2e11 && profile.launch_seconds == 4e-6);
-    assert_true(profile.bytes_per_second > 0.99e10 && profile.bytes_per_second < 1.01e10);
-    assert_true(profile.flops_per_second[FM_COST_CONV] == conv); /* not seen: kept */
+    double conv = times->flops_per_second[FM_COST_CONV], other = profile.times[0].flops_per_second[FM_COST_MATMUL];
+    fm_profile_learn(times, &o);
+    assert_true(times->flops_per_second[FM_COST_MATMUL] == 2e11 && times->launch_seconds == 4e-6);
+    assert_true(times->bytes_per_second > 0.99e10 && times->bytes_per_second < 1.01e10);
+    assert_true(times->flops_per_second[FM_COST_CONV] == conv);              /* not seen: kept */
+    assert_true(profile.times[0].flops_per_second[FM_COST_MATMUL] == other); /* kernels of another layout */
     o.flops[FM_COST_MATMUL] = 2e11;
-    fm_profile_learn(&profile, &o);
-    assert_true(profile.flops_per_second[FM_COST_MATMUL] > 2e11 && profile.flops_per_second[FM_COST_MATMUL] < 4e11);
+    fm_profile_learn(times, &o);
+    assert_true(times->flops_per_second[FM_COST_MATMUL] > 2e11 && times->flops_per_second[FM_COST_MATMUL] < 4e11);
+    o.shortest = 60e-3; /* a program of one long step */
+    fm_profile_learn(times, &o);
+    assert_true(times->launch_seconds == 4e-6);
 }
 
 int main(void) {

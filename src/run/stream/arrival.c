@@ -70,16 +70,6 @@ bool fm_reader_check_oldest(fm_reader *reader) {
     return true;
 }
 
-/* Half of the depth keeps a disk busy; results that come together are counted one by one. */
-void fm_reader_count_busy(fm_reader *reader, uint64_t run, uint64_t now, uint64_t bytes) {
-    fm_read_record *record = &reader->records[run & 1];
-    if (reader->chunks_in_flight > 0 && reader->chunks_in_flight * 2 >= reader->config.depth) {
-        record->busy_ns += now - reader->changed;
-        record->busy_bytes += bytes;
-    }
-    reader->changed = now;
-}
-
 void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
     chunk                *c = &reader->ring[tag];
     const fm_read_object *object = &reader->config.objects[c->object];
@@ -93,7 +83,6 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result) {
         return;
     }
     c->completed = fm_clock_ns();
-    fm_reader_count_busy(reader, c->run, c->completed, c->bytes);
     reader->chunks_in_flight--;
     if (result < 0)
         fm_fail_errno(&error, -result, "%s: read of %u bytes at offset %" PRIu64 " for %s", reader->config.path,

@@ -97,7 +97,6 @@ static void start_record(fm_reader *reader) {
     fm_read_record *record = &reader->records[reader->run & 1];
     record->run = reader->run;
     record->count = 0;
-    record->busy_ns = record->busy_bytes = 0;
     memset(record->requested, 0, reader->config.count * sizeof *record->requested);
     memset(record->arrived, 0, reader->config.count * sizeof *record->arrived);
 }
@@ -123,7 +122,6 @@ static void submit_chunk(fm_reader *reader) {
                                  .direct = reader->use_direct,
                                  .submitted = fm_clock_ns() };
     if (reader->offset == 0) reader->records[reader->run & 1].requested[reader->object] = reader->ring[tag].submitted;
-    fm_reader_count_busy(reader, reader->run, reader->ring[tag].submitted, 0);
     reader->ring_count++;
     reader->chunks_in_flight++;
     fm_reader_submit(reader, object->to + reader->offset, object->file_offset + reader->offset, bytes, tag);

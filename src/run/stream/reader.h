@@ -89,7 +89,6 @@ typedef struct fm_read_record {
     fm_chunk_record *chunks;
     uint32_t         count;
     uint64_t        *requested, *arrived; /* per object */
-    uint64_t         busy_ns, busy_bytes; /* while half of the depth or more was in flight: time, and what came then */
 } fm_read_record;
 const fm_read_record *fm_reader_record(const fm_reader *reader, uint64_t run);
 

@@ -43,7 +43,6 @@ struct fm_reader {
     chunk         *ring;      /* in order of submission */
     uint32_t       ring_size, ring_head, ring_count;
     uint32_t       in_flight, chunks_in_flight;
-    uint64_t       changed; /* when chunks_in_flight changed last, ns */
     uint64_t       checked; /* bytes of the oldest unfinished object whose checksums have been compared */
     row_span       spans[FM_ROW_SLOTS];
     uint32_t       chunk_capacity; /* of each record */
@@ -56,8 +55,6 @@ void fm_reader_chunk_done(fm_reader *reader, uint32_t tag, int32_t result);
 /* arrival.c: compares the checksums of the oldest chunk, if it has come back, and publishes its object with the last
  * one.  False: nothing to do.  One at a time, so that the disk never waits for checksums. */
 bool fm_reader_check_oldest(fm_reader *reader);
-/* arrival.c: chunks_in_flight is about to change by this chunk; bytes: of a completion. */
-void fm_reader_count_busy(fm_reader *reader, uint64_t run, uint64_t now, uint64_t bytes);
 /* rows.c */
 void fm_reader_submit_rows(fm_reader *reader);
 void fm_reader_rows_done(fm_reader *reader, uint32_t slot, int32_t result);
