@@ -321,13 +321,13 @@ static void print_table(const bench *b, const bench_result *r) {
     row("exposed stall, measured", &b->stall, 1, "ms");
     single("exposed stall, predicted", b->predicted_stall, 1, "ms");
     row("checksums", &b->verify, 1, "ms");
-    if (b->peer.count) {
+    if (b->peer.count || b->peer_warm.count) {
         printf("peer: %s\n", b->peer_label);
         row("peer integrated latency", &b->peer, 1, "ms");
         row("peer peak memory", &b->peer_memory, 1e-6, "MB");
         row("peer warm latency", &b->peer_warm, 1, "ms");
-        single("integrated / peer", bench_median(&b->integrated) / bench_median(&b->peer), 1, "x");
-        single("warm / peer", bench_median(&b->warm) / bench_median(&b->peer_warm), 1, "x");
+        if (b->peer.count) single("integrated / peer", bench_median(&b->integrated) / bench_median(&b->peer), 1, "x");
+        if (b->peer_warm.count) single("warm / peer", bench_median(&b->warm) / bench_median(&b->peer_warm), 1, "x");
     }
 }
 
@@ -391,7 +391,7 @@ static int write_json(const bench *b, const bench_result *r) {
     json_object_set_new(root, "device", json_string(b->device));
     json_object_set_new(root, "weights", json_string(b->weight_type));
     json_object_set_new(root, "budget", json_string(b->options->budget ? b->options->budget : "auto"));
-    if (b->peer.count) json_object_set_new(root, "peer", json_string(b->peer_label));
+    if (b->peer.count || b->peer_warm.count) json_object_set_new(root, "peer", json_string(b->peer_label));
     for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
         json_object_set_new(root, spreads[i].name, spread(spreads[i].s));
     for (size_t i = 0; i < sizeof singles / sizeof *singles; i++)

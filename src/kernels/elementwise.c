@@ -24,6 +24,19 @@ static void order_axes(fm_view *views, uint32_t count) {
     for (uint32_t v = 0; v < count; v++) views[v] = fm_view_permute(&views[v], order);
 }
 
+/* A work-item goes along the last axis: not worth starting for a few elements, when another axis is long. */
+static void lengthen_segments(fm_view *views, uint32_t count) {
+    enum { SHORT = 16 };
+    const fm_view *out = &views[count - 1];
+    uint32_t       rank = out->shape.rank, order[FM_MAX_RANK], chosen;
+    if (rank < 2 || out->shape.dims[rank - 1] >= SHORT) return;
+    for (chosen = rank - 1; chosen > 0 && out->shape.dims[chosen - 1] < SHORT; chosen--) {
+    }
+    if (chosen-- == 0) return;
+    for (uint32_t i = 0; i < rank; i++) order[i] = i < chosen ? i : i + 1 < rank ? i + 1 : chosen;
+    for (uint32_t v = 0; v < count; v++) views[v] = fm_view_permute(&views[v], order);
+}
+
 /* A rough count of floating-point operations in an expression: operators are one, calls ten. */
 static double expression_flops(const char *text) {
     double flops = 0;
@@ -63,8 +76,7 @@ static flashmem_status check(const fm_subject *s, const fm_elementwise_desc *d) 
         char role[16];
         snprintf(role, sizeof role, "input %u", i);
         FM_TRY(fm_check_like(s, role, &d->inputs[i], FM_DTYPES_ANY, &d->out));
-        if (!type_name(d->inputs[i].dtype))
-            return fm_refuse(s, "%s is %s", role, fm_dtype_name(d->inputs[i].dtype));
+        if (!type_name(d->inputs[i].dtype)) return fm_refuse(s, "%s is %s", role, fm_dtype_name(d->inputs[i].dtype));
     }
     return FLASHMEM_OK;
 }
@@ -111,6 +123,7 @@ static flashmem_status emit(fm_emit *e, const fm_elementwise_desc *d, bool lanes
     if (!d->uses_coordinates) {
         order_axes(views, view_count);
         fm_views_collapse(views, view_count);
+        if (!e->target.reference) lengthen_segments(views, view_count);
     }
     uint32_t rank = !d->uses_coordinates && views[0].shape.rank <= 4 ? 4 : 8;
     int64_t  run = fm_item_run(e, count, lanes ? 0.2 + 0.02 * flops : 1 + 0.5 * flops);

@@ -3,7 +3,7 @@
 
 /* Blocks of matmul_cpu.cl: its MOST_ROWS is BLOCK_ROWS + TILE_ROWS; PIXELS of
  * conv_channels.cl. */
-enum { BLOCK_ROWS = 24, BLOCK_PANELS = 8, TILE_ROWS = 12, ENOUGH_ITEMS = 16, COPY_PIXELS = 64 };
+enum { BLOCK_ROWS = 24, BLOCK_PANELS = 16, TILE_ROWS = 12, ENOUGH_ITEMS = 8, COPY_PIXELS = 64 };
 
 bool fm_implicit_takes_cpu(const fm_emit *e, const fm_implicit *i) {
     return fm_implicit_is_valid(i) && fm_implicit_panels(e, i) && i->group == 1;
