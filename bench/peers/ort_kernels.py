@@ -4,7 +4,8 @@
     ort_kernels.py build/release/bench/kernels [--rounds 5] [--threads N] [--half] [--model NAME] [--json FILE]
 
 Each shape of `kernels --list` becomes a one-node ONNX model (MatMul, or Conv with bias), run with N (two)
-intra-op threads and outputs bound; the row gets as many through POCL_MAX_PTHREAD_COUNT.  A round times ONNX Runtime, then the row; rates are of the fastest repeat of all rounds, and of the
+intra-op threads and outputs bound; the row gets as many
+through POCL_MAX_PTHREAD_COUNT, one per core as ONNX Runtime places its own.  A round times ONNX Runtime, then the row; rates are of the fastest repeat of all rounds, and of the
 median over rounds of each round's median.  The ratio printed is rate(row) / rate(ONNX Runtime).
 """
 import argparse, json, math, os, statistics, subprocess, sys, time
@@ -72,7 +73,7 @@ def main():
     options = parser.parse_args()
     listed = subprocess.run([options.kernels, "--list"], check=True, capture_output=True, text=True).stdout
     shapes = [json.loads(line) for line in listed.splitlines()]
-    environment = dict(os.environ, POCL_MAX_PTHREAD_COUNT=str(options.threads))
+    environment = dict(os.environ, POCL_MAX_PTHREAD_COUNT=str(options.threads), POCL_AFFINITY="1")
     rows = []
     print(f"ONNX Runtime {ort.__version__}, {options.threads} threads, {options.rounds} rounds of {options.repeats}")
     print(f"{'shape':34} {'row':18} {'GFLOPS best':>11} {'ORT':>7} {'ratio':>6}   {'median':>7} {'ORT':>7} {'ratio':>6}")
