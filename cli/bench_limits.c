@@ -17,20 +17,18 @@
 
 typedef struct reading {
     int           fd;
-    size_t        request, end;
+    size_t        request, end, slots;
     atomic_size_t next;
     atomic_bool   failed;
-    char         *memory; /* one request-sized slot per thread */
-    atomic_int    slots;
+    char         *memory; /* [slots][request], filled in turn */
 } reading;
 
 static void *read_blocks(void *user) {
     reading *r = user;
-    char *slot = r->memory + (size_t)atomic_fetch_add(&r->slots, 1) * (r->request < HUGE_PAGE ? HUGE_PAGE : r->request);
     for (;;) {
         size_t at = atomic_fetch_add(&r->next, r->request);
         if (at >= r->end) return NULL;
-        ssize_t got = pread(r->fd, slot, r->request, (off_t)at);
+        ssize_t got = pread(r->fd, r->memory + at / r->request % r->slots * r->request, r->request, (off_t)at);
         if (got <= 0) return atomic_store(&r->failed, true), NULL;
     }
 }
@@ -39,14 +37,16 @@ double bench_disk_rate(const char *path, const bench_disk *disk) {
     struct stat st;
     reading     r = { .fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC), .request = disk->request };
     if (r.fd < 0) return 0;
-    size_t slot = disk->request < HUGE_PAGE ? HUGE_PAGE : disk->request, bytes = slot * (size_t)disk->depth + HUGE_PAGE;
-    void  *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    r.slots = disk->memory / disk->request;
+    if (r.slots < (size_t)disk->depth) r.slots = (size_t)disk->depth;
+    size_t bytes = r.slots * r.request;
+    void  *map = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     double rate = 0;
     if (map != MAP_FAILED && !fstat(r.fd, &st) && st.st_size > 0) {
         r.memory = (char *)(((uintptr_t)map + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
         r.end = (size_t)st.st_size < (size_t)1000000000 ? (size_t)st.st_size : (size_t)1000000000;
-        madvise(r.memory, slot * (size_t)disk->depth, MADV_HUGEPAGE);
-        memset(r.memory, 1, slot * (size_t)disk->depth);
+        madvise(r.memory, bytes, MADV_HUGEPAGE);
+        memset(r.memory, 1, bytes);
         pthread_t          threads[16];
         int                started = 0;
         unsigned long long began = cli_now_ns();
@@ -55,17 +55,17 @@ double bench_disk_rate(const char *path, const bench_disk *disk) {
         for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
         if (started && !atomic_load(&r.failed)) rate = (double)r.end / ((double)(cli_now_ns() - began) * 1e-9);
     }
-    if (map != MAP_FAILED) munmap(map, bytes);
+    if (map != MAP_FAILED) munmap(map, bytes + HUGE_PAGE);
     close(r.fd);
     return rate;
 }
 
 bench_disk bench_disk_best(const char *path) {
-    bench_disk best = { 4, (size_t)1 << 20 };
+    bench_disk best = { 4, (size_t)1 << 20, 0 };
     double     fastest = 0;
     for (int depth = 2; depth <= 8; depth *= 2)
         for (size_t request = (size_t)1 << 20; request <= (size_t)4 << 20; request *= 4) {
-            bench_disk disk = { depth, request };
+            bench_disk disk = { depth, request, 0 };
             double     rate = bench_disk_rate(path, &disk);
             if (rate > fastest) fastest = rate, best = disk;
         }

@@ -7,10 +7,11 @@
 
 typedef struct bench_disk {
     int    depth;
-    size_t request; /* bytes */
+    size_t request, memory; /* bytes; memory is gone through in turn, at least depth requests of it */
 } bench_disk;
 
-/* Direct reads of up to 1 GB of the file into huge-page memory, bytes per second; 0 where direct reads are refused. */
+/* Direct reads of up to 1 GB of the file into huge-page memory touched before, bytes per second; 0 where direct reads
+ * are refused. */
 double bench_disk_rate(const char *path, const bench_disk *disk);
 /* The fastest of 1 and 4 MiB requests at depths 2, 4, 8 on this file. */
 bench_disk bench_disk_best(const char *path);
