@@ -1,6 +1,7 @@
 /* Opens packs.  The file is hostile until proven otherwise: nothing is used before its bounds are checked, and tables
  * only after their checksum. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,7 @@ static flashmem_status load_tables(fm_pack *pack, flashmem_error *err) {
         pack->tables = NULL;
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %" PRIu64 " bytes of tables", pack->path, bytes);
     }
+    posix_fadvise(pack->fd, (off_t)FM_PACK_ALIGN, (off_t)bytes, POSIX_FADV_WILLNEED); /* at once, not window by window */
     FM_TRY(fm_file_read(pack->fd, pack->path, FM_PACK_ALIGN, pack->tables, bytes, err));
     if (fm_hash(pack->tables, bytes) != pack->header.tables_checksum)
         return BAD("%s: the tables do not match their checksum: the file is damaged", pack->path);
