@@ -57,12 +57,13 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* What the disk gives when asked: reads are timed in groups of 8 MiB or more, and the upper quartile is taken, because
- * groups that waited for free memory say nothing about the disk.  0: nothing was read. */
-static double disk_rate(const fm_read_record *record) {
-    enum { GROUPS = 64 };
+/* What the disk gives when asked: reads are timed in groups of several times what is in flight, because some disks
+ * report all of that at once, and the upper quartile is taken, because groups that waited for free memory say nothing
+ * about the disk.  0: nothing was read. */
+static double disk_rate(const fm_read_record *record, uint64_t in_flight) {
+    enum { GROUPS = 64, ROUNDS = 4 };
     double   rates[GROUPS];
-    uint64_t total = 0, group_bytes = 8u << 20, bytes = 0, first = 0, last = 0, groups_end = 0;
+    uint64_t total = 0, group_bytes = ROUNDS * in_flight, bytes = 0, first = 0, last = 0, groups_end = 0;
     int      count = 0;
     for (uint32_t i = 0; i < record->count; i++) total += record->chunks[i].bytes;
     if (total / GROUPS >= group_bytes) group_bytes = total / GROUPS + 1;
@@ -191,7 +192,7 @@ void fm_stats_end_run(flashmem_model *model) {
     s->device_ready = since_open(model, ready > model->device_up ? ready : model->device_up);
     s->bytes_read = bytes + x->row_bytes;
     s->read_seconds = (double)union_of_reads(reads) * 1e-9;
-    s->disk_rate = disk_rate(reads);
+    s->disk_rate = disk_rate(reads, (uint64_t)s->read_depth * s->read_bytes);
     s->verify_seconds = (double)check * 1e-9;
     s->average_bytes = average_bytes(model, reads);
     s->direct = fm_reader_is_direct(model->reader);
