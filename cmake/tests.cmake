@@ -52,7 +52,7 @@ function(fm_add_test)
     target_link_options(${T_NAME} PRIVATE ${T_LINK_OPTIONS})
     add_test(NAME ${T_NAME} COMMAND ${T_NAME})
     if(NOT T_TIMEOUT)
-        set(T_TIMEOUT 300)
+        set(T_TIMEOUT 1200)
     endif()
     set_tests_properties(${T_NAME} PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT}
         ENVIRONMENT "${T_ENVIRONMENT}")

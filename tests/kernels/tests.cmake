@@ -14,7 +14,7 @@ if(FM_OPENCL_LIBRARY)
         # Small cases again where every access is checked and work-items are compared for races.
         if(FM_OCLGRIND AND TARGET test_${family} AND NOT FM_SANITIZE)
             add_test(NAME test_${family}_oclgrind COMMAND ${FM_OCLGRIND} --data-races $<TARGET_FILE:test_${family}>)
-            set_tests_properties(test_${family}_oclgrind PROPERTIES LABELS "kernels;oclgrind" TIMEOUT 300
+            set_tests_properties(test_${family}_oclgrind PROPERTIES LABELS "kernels;oclgrind" TIMEOUT 1200
                 ENVIRONMENT "FLASHMEM_TEST_SMALL=1;FLASHMEM_TEST_DEVICE=Oclgrind"
                 FAIL_REGULAR_EXPRESSION "Invalid (read|write);data race;OCLGRIND FATAL")
         endif()

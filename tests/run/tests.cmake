@@ -6,6 +6,6 @@ fm_add_test(NAME test_opencl SOURCES tests/run/test_opencl.c LABELS run opencl)
 find_file(FM_OCLGRIND_LIBRARY liboclgrind-rt.so PATHS /usr/lib/oclgrind /usr/local/lib/oclgrind)
 if(TARGET test_opencl AND FM_OCLGRIND_LIBRARY AND NOT FM_SANITIZE)
     add_test(NAME test_opencl_oclgrind COMMAND test_opencl)
-    set_tests_properties(test_opencl_oclgrind PROPERTIES LABELS "run;opencl" TIMEOUT 300
+    set_tests_properties(test_opencl_oclgrind PROPERTIES LABELS "run;opencl" TIMEOUT 1200
         ENVIRONMENT "FLASHMEM_OPENCL=${FM_OCLGRIND_LIBRARY}")
 endif()
