@@ -48,6 +48,7 @@ typedef struct fm_replay_object {
     uint32_t first, last;  /* steps (replayed) */
     int32_t  after;        /* FM_AFTER_START or a step: may be read once it has ended */
     uint8_t  wrap;         /* ... in the previous run */
+    uint8_t  staged;       /* only images are made of it: no launch reads it where it lies */
     uint8_t  resident;     /* its bytes stay where they lie; TEXTURE_COPY makes images of them in every run */
     uint32_t region; uint64_t place; /* IN_PLACE: where it lies.  TEXTURE_COPY: where it is staged (bundles: lies) */
     uint32_t first_image, images;    /* TEXTURE_COPY: rows of fm_replay.images converted from it */

@@ -214,18 +214,18 @@ static void time_objects(const fm_replay_facts *f, fm_cut *cut) {
     double rate = f->request->convert_bytes_per_second;
     cut->timed_objects = fm_arena_array(f->arena, cut->object_count, sizeof *cut->timed_objects);
     for (uint32_t i = 0; i < cut->object_count; i++) {
-        const fm_replay_object *object = &cut->objects[i];
-        fm_timed_object         timed = {
-                    .bytes = object->bytes, .read_bytes = object->bytes, .first = object->first, .last = object->last
+        fm_replay_object *object = &cut->objects[i];
+        fm_timed_object   timed = {
+              .bytes = object->bytes, .read_bytes = object->bytes, .first = object->first, .last = object->last
         };
         for (uint32_t j = object->first_image; j < object->first_image + object->images; j++) {
             const fm_replay_image *image = &cut->images[j];
             double                 bytes = (double)image->panels * (double)f->pack->weights[image->weight].panel_bytes;
             timed.convert_seconds += f->request->launch_seconds + (rate > 0 ? bytes / rate : 0);
         }
-        /* A staged slab is done with once its image is made. */
-        if (object->images && object->weight != FM_NONE && !f->weights[object->weight].buffer)
-            timed.last = object->first;
+        /* A staged slab is done with once its image is made; a bundle also holds what is read where it lies. */
+        object->staged = object->images && object->weight != FM_NONE && !f->weights[object->weight].buffer;
+        if (object->staged) timed.last = object->first;
         cut->timed_objects[i] = timed;
     }
 }

@@ -57,9 +57,13 @@ static flashmem_status check_steps(const verifier *v) {
 
 /* --- objects ------------------------------------------------------------------------------------------------------ */
 
+static bool only_images(const verifier *v, const fm_replay_object *o) {
+    return o->weight != FM_NONE && o->images && !v->buffer_read[o->weight];
+}
+
 /* Last step that needs the object's own bytes: a slab that is only read through its image ends when that is made. */
 static uint32_t memory_last(const verifier *v, const fm_replay_object *o) {
-    if (o->weight == FM_NONE || !o->images || v->buffer_read[o->weight]) return o->last;
+    if (!only_images(v, o)) return o->last;
     return v->replay->images[o->first_image].convert_before;
 }
 
@@ -208,6 +212,8 @@ static flashmem_status check_images(const verifier *v) {
         if (r->objects[o].images > r->image_count - rows || (r->objects[o].images && r->objects[o].first_image != rows))
             return BAD("object %u: images %u+%u of %u", o, r->objects[o].first_image, r->objects[o].images,
                        r->image_count);
+        if (!r->objects[o].staged != !only_images(v, &r->objects[o]))
+            return BAD("object %u: %s for its images only", o, r->objects[o].staged ? "not" : "is there");
         for (uint32_t i = 0; i < r->objects[o].images; i++) FM_TRY(check_image(v, rows + i, &r->objects[o]));
         rows += r->objects[o].images;
     }

@@ -5,11 +5,15 @@
  *     input, bound output   = buffer over the caller's memory, made at bind
  *
  * Where the device does not see host writes by itself, writing a range to itself through the queue publishes it, and
- * reading it fetches it: the one use of host-pointer memory that OpenCL 1.2 defines without mapping. */
+ * reading it fetches it: the one use of host-pointer memory that OpenCL 1.2 defines without mapping.
+ *
+ * With FLASHMEM_SEPARATE_MEMORY set, any device is treated as one with memory of its own, filled with NaN: what should
+ * have been published and was not shows in the results, on machines without such a device too. */
 #include "run/gpu/gpu.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +58,7 @@ struct opencl_gpu {
     bool                clock_known;
     uint64_t            clock_host, clock_offset;
     uint32_t            unflushed;
+    bool                separate_memory; /* FLASHMEM_SEPARATE_MEMORY: as if the device did not see the host's */
 };
 
 static opencl_gpu *of(fm_gpu *gpu) { return (opencl_gpu *)gpu; }
@@ -65,9 +70,22 @@ static const char *launch_name(const opencl_gpu *g, uint32_t k) {
 
 /* --- prepare ------------------------------------------------------------------------------------------------------ */
 
+/* Memory of the device's own where asked for: whatever is not published then stays NaN. */
+static flashmem_status separate(opencl_gpu *g, uint64_t bytes, const char *what, cl_mem *out, flashmem_error *err) {
+    static const cl_uint never_published = UINT32_MAX;
+    cl_int               code = CL_SUCCESS;
+    uint64_t             whole = (bytes + 3) / 4 * 4;
+    *out = g->cl->clCreateBuffer(g->context, CL_MEM_READ_WRITE, whole, NULL, &code);
+    if (code == CL_SUCCESS)
+        code = g->cl->clEnqueueFillBuffer(g->queue, *out, &never_published, sizeof never_published, 0, whole, 0, NULL,
+                                          NULL);
+    return code == CL_SUCCESS ? FLASHMEM_OK : fm_cl_fail(err, code, "clCreateBuffer", what);
+}
+
 static flashmem_status wrap(opencl_gpu *g, void *memory, uint64_t bytes, const char *what, cl_mem *out,
                             flashmem_error *err) {
     cl_int code = CL_SUCCESS;
+    if (g->separate_memory) return separate(g, bytes, what, out, err);
     *out = g->cl->clCreateBuffer(g->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes, memory, &code);
     return code == CL_SUCCESS ? FLASHMEM_OK : fm_cl_fail(err, code, "clCreateBuffer", what);
 }
@@ -399,6 +417,13 @@ static const fm_gpu_ops opencl_ops = {
     .close = opencl_close,
 };
 
+/* A reference more than is ever given back, once in a process. */
+static void keep_context(const opencl_gpu *g) {
+    static atomic_flag kept = ATOMIC_FLAG_INIT;
+    if (g->device.quirks & FM_QUIRK_KEEP_CONTEXT && !atomic_flag_test_and_set(&kept))
+        g->cl->clRetainContext(g->context);
+}
+
 flashmem_status fm_gpu_open_opencl(fm_gpu **out, const char *selector, uint32_t threads, const fm_log *log,
                                    flashmem_error *err) {
     opencl_gpu *g = calloc(1, sizeof *g);
@@ -420,8 +445,11 @@ flashmem_status fm_gpu_open_opencl(fm_gpu **out, const char *selector, uint32_t 
         status = fm_cl_fail(err, code, g->context ? "clCreateCommandQueue" : "clCreateContext", g->device.facts.name);
         goto failed;
     }
-    if (!g->device.facts.host_coherent)
+    g->separate_memory = getenv("FLASHMEM_SEPARATE_MEMORY") != NULL;
+    if (g->separate_memory) g->device.facts.host_coherent = 0;
+    else if (!g->device.facts.host_coherent)
         g->device.facts.host_coherent = fm_cl_test_coherence(&g->device, g->context, g->queue);
+    keep_context(g);
     g->gpu.facts = g->device.facts;
     *out = &g->gpu;
     return FLASHMEM_OK;

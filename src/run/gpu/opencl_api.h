@@ -14,8 +14,9 @@
 /* Every host call the engine makes; all of OpenCL 1.2. */
 #define FM_CL_FUNCTIONS(X)                                                                                             \
     X(clGetPlatformIDs)                                                                                                \
-    X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateSubDevices) X(clReleaseDevice)                 \
-        X(clCreateContext) X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer)      \
+    X(clGetPlatformInfo)                                                                                               \
+    X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateSubDevices) X(clReleaseDevice) X(clCreateContext)                   \
+        X(clRetainContext) X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer)      \
             X(clCreateSubBuffer) X(clCreateImage) X(clReleaseMemObject) X(clCreateProgramWithSource)                   \
                 X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)            \
                     X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clGetKernelInfo) X(clSetKernelArg)      \

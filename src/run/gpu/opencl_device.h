@@ -29,6 +29,7 @@ bool fm_cl_test_coherence(const fm_cl_device *device, cl_context context, cl_com
 #define FM_QUIRK_FLUSH_OFTEN    (1u << 1) /* nothing starts before a flush: flush every few launches */
 #define FM_QUIRK_RETRY_BUILD    (1u << 2) /* builds fail under memory pressure: finish the queue and build again */
 #define FM_QUIRK_IMAGE_PITCH_64 (1u << 3) /* image rows are padded to 64 texels */
+#define FM_QUIRK_KEEP_CONTEXT   (1u << 4) /* the driver must not see its last context go: one stays for the process */
 uint32_t fm_quirks_of(const fm_gpu_facts *facts);
 
 #endif

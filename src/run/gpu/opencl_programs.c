@@ -9,8 +9,8 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "run/gpu/program_cache.h"
 #include "kernels/source.h"
+#include "run/gpu/program_cache.h"
 
 /* A source with options; several kernels may be entries of it. */
 typedef struct device_program {
@@ -150,11 +150,11 @@ static flashmem_status obtain_program(fm_cl_programs *p, device_program *program
 }
 
 /* A pack made for other kernel sources must not be launched with these; with FLASHMEM_KERNEL_DIR a person is at work. */
-static flashmem_status check_source(const fm_cl_programs *p, const fm_kernel *packed, uint64_t hash, flashmem_error *err) {
+static flashmem_status check_source(const fm_cl_programs *p, const fm_kernel *packed, uint64_t hash,
+                                    flashmem_error *err) {
     if (!packed->source_hash || packed->source_hash == hash || getenv("FLASHMEM_KERNEL_DIR")) return FLASHMEM_OK;
-    return fm_fail(err, FLASHMEM_BAD_PACK,
-                   "%s: made for another '%s' than this version has; compile the model again", p->setup->pack->path,
-                   text_of(p, packed->source));
+    return fm_fail(err, FLASHMEM_BAD_PACK, "%s: made for another '%s' than this version has; compile the model again",
+                   p->setup->pack->path, text_of(p, packed->source));
 }
 
 static flashmem_status obtain_kernel(fm_cl_programs *p, uint32_t index, flashmem_error *err) {

@@ -10,7 +10,10 @@ typedef struct quirk_row {
 } quirk_row;
 
 static const quirk_row rows[] = {
-    { "Portable Computing Language", NULL, FM_QUIRK_HOST_COHERENT, "PoCL's CPU devices compute in the host's memory" },
+    { "Portable Computing Language", NULL, FM_QUIRK_HOST_COHERENT | FM_QUIRK_KEEP_CONTEXT,
+      "PoCL's CPU devices compute in the host's memory; with its last context it takes its devices down, while a "
+      "worker "
+      "may still be releasing the last event (seen in 3.1: a crash in POclReleaseEvent)" },
     { "Intel(R) OpenCL", "CPU", FM_QUIRK_HOST_COHERENT, "so does Intel's CPU runtime" },
     { "Intel(R) OpenCL", "Xeon", FM_QUIRK_HOST_COHERENT, "the same, named after the processor" },
     { "Intel(R) OpenCL", "Core", FM_QUIRK_HOST_COHERENT, "the same, named after the processor" },

@@ -130,7 +130,7 @@ static flashmem_status publish_objects(flashmem_model *model, uint32_t k, flashm
         uint32_t                o = r->uses[step->first_object + u];
         const fm_replay_object *object = &r->objects[o];
         uint64_t                wanted = object->resident ? 1 : model->executor.run + 1;
-        if (model->executor.published[o] >= wanted || object->images) continue; /* images are written from the host */
+        if (model->executor.published[o] >= wanted || object->staged) continue; /* images are written from the host */
         FM_TRY(model->gpu->ops->publish(model->gpu, object->region, object->place, object->bytes, err));
         model->executor.published[o] = wanted;
     }
