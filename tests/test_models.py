@@ -45,16 +45,28 @@ TEXTURE += [(name, budget, "fp16" if i % 2 else "fp32") for name in ("gptn-s", "
             for i, budget in enumerate(BUDGETS)]
 
 
-@pytest.mark.parametrize("name,budget,weights", TEXTURE)
-def test_texture_copy(flashmem, case, tmp_path_factory, tmp_path, name, budget, weights):
+def run_texture_copy(flashmem, case, folders, tmp_path, name, budget, weights):
     path, feeds, want = case(name)
-    pack = tmp_path_factory.getbasetemp() / f"{name}-{weights}-texture.flm"
+    pack = folders.getbasetemp() / f"{name}-{weights}-texture.flm"
     shapes = [f for n, a in feeds.items() for f in ("--shape", f"{n}={'x'.join(map(str, a.shape))}")]
     if not pack.exists():
         flashmem.ok("compile", path, "-o", pack, "--layout", "texture", "--weights", weights, "--quiet", *shapes)
     got, _ = compare.run(flashmem, tmp_path, pack, feeds, "--budget", budget, "--memory-path", "texture-copy", "--runs",
                          "3" if budget == "min" else "1")
     compare.assert_equal_enough(got, want, weights)
+
+
+@pytest.mark.parametrize("name,budget,weights", TEXTURE)
+def test_texture_copy(flashmem, case, tmp_path_factory, tmp_path, name, budget, weights):
+    run_texture_copy(flashmem, case, tmp_path_factory, tmp_path, name, budget, weights)
+
+
+@pytest.mark.parametrize("budget", ["off", "25%", "min"])
+@pytest.mark.parametrize("name", ["resnet50", "minilm-l6"])
+def test_memory_of_its_own(flashmem, case, tmp_path_factory, tmp_path, monkeypatch, name, budget):
+    """As on a device that does not see the host's memory: what is not published to it is NaN there."""
+    monkeypatch.setitem(flashmem.env, "FLASHMEM_SEPARATE_MEMORY", "1")
+    run_texture_copy(flashmem, case, tmp_path_factory, tmp_path, name, budget, "fp32")
 
 
 @pytest.mark.parametrize("name", ["gptn-s", "vit-b16", "resnet50", "minilm-l6"])
