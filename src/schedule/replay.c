@@ -210,7 +210,7 @@ static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
 /* --- the replay --------------------------------------------------------------------------------------------------- */
 
 /* Small enough that a step's first bytes are checked while its last are read, and many, so that the disk has work until
- * a reader whose cores are busy wakes up; measured in docs/measuring.md. */
+ * a reader whose cores are busy wakes up. */
 enum { READ_DEPTH = 16, READ_BYTES = 512 << 10 };
 
 static void choose_requests(const maker *m, fm_replay *out) {
