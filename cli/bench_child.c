@@ -54,7 +54,7 @@ static char **merged_environment(char *const *extra) {
     while (extra && extra[added]) added++;
     char **all = calloc(own + added + 1, sizeof *all);
     if (!all) return NULL;
-    memcpy(all, extra, added * sizeof *all);
+    if (added) memcpy(all, extra, added * sizeof *all);
     memcpy(all + added, environ, own * sizeof *all);
     return all;
 }

@@ -28,7 +28,7 @@ missing_packages() {
 install_packages() {
     local missing as_root=
     if ! command -v dpkg-query >/dev/null; then
-        echo "setup: no dpkg here; install what README.md lists for your system" >&2
+        echo "setup: no dpkg here; install what this script lists, by your system's names" >&2
         return
     fi
     missing=$(missing_packages)

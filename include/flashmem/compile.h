@@ -38,10 +38,13 @@ typedef struct flashmem_compile_report {
     double   seconds;
 } flashmem_compile_report;
 
+/* Sets size, and 0 or NULL elsewhere: fp32 weights, layout cpu. */
 FLASHMEM_API void flashmem_compile_options_init(flashmem_compile_options *options);
 
 /* Compiles the ONNX file at model_path and writes the pack to pack_path (a temporary name beside it, then renamed).
- * Memory: the graph without its weights plus the largest slab.  report may be NULL. */
+ * Memory: the graph without its weights plus the largest slab.  options and report may be NULL.  Statuses:
+ * INVALID_ARGUMENT (a shape is missing or does not fit), BAD_MODEL, UNSUPPORTED (names every operator), IO, DISK_FULL,
+ * OUT_OF_MEMORY, CANCELLED.  The functions of this header clear *error first. */
 FLASHMEM_API flashmem_status flashmem_compile(const char *model_path, const char *pack_path,
                                               const flashmem_compile_options *options,
                                               flashmem_compile_report *report, flashmem_error *error);

@@ -56,30 +56,35 @@ typedef struct flashmem_run_options {
     void                *user;
 } flashmem_run_options;
 
+/* Sets size, budget auto, and 0 or NULL elsewhere. */
 FLASHMEM_API void flashmem_run_options_init(flashmem_run_options *options);
 
-/* Opens, plans, reserves memory, and submits the first reads; brings up the device meanwhile.  Statuses: BAD_PACK,
- * WRONG_LAYOUT, BUDGET (the message states the minimum), DEVICE, IO, OUT_OF_MEMORY. */
+/* Opens, plans, reserves memory, and submits the first reads; brings up the device meanwhile.  NULL options are
+ * the defaults.  Statuses: INVALID_ARGUMENT, BAD_PACK, WRONG_LAYOUT, UNSUPPORTED (memory path), BUDGET (the message
+ * states the minimum), DEVICE, IO, OUT_OF_MEMORY. */
 FLASHMEM_API flashmem_status flashmem_model_open(const char *pack_path, const flashmem_run_options *options,
                                                  flashmem_model **out, flashmem_error *error);
+/* Waits for what is in flight and frees all; NULL allowed. */
 FLASHMEM_API void flashmem_model_close(flashmem_model *model);
 
 FLASHMEM_API uint32_t flashmem_model_input_count(const flashmem_model *model);
 FLASHMEM_API uint32_t flashmem_model_output_count(const flashmem_model *model);
-/* Name and dims live as long as the model. */
+/* The name lives as long as the model; all zero where there is no such input or output. */
 FLASHMEM_API void flashmem_model_input_info(const flashmem_model *model, uint32_t index, flashmem_tensor_info *info);
 FLASHMEM_API void flashmem_model_output_info(const flashmem_model *model, uint32_t index, flashmem_tensor_info *info);
 
 /* Lends data (dense, row-major, bytes as in the info, 64-byte aligned preferred) until the next bind or close; it is
- * read during flashmem_model_run.  Every input must be bound before the first run. */
+ * read during flashmem_model_run.  Every input must be bound before the first run.  INVALID_ARGUMENT: no such input;
+ * BAD_INPUT: no data, or another number of bytes than the info says. */
 FLASHMEM_API flashmem_status flashmem_model_bind_input(flashmem_model *model, uint32_t index, const void *data,
                                                        uint64_t bytes, flashmem_error *error);
-/* Optional: outputs are written there instead of to memory of the model. */
+/* Optional: outputs are written there instead of to memory of the model.  Statuses as for inputs. */
 FLASHMEM_API flashmem_status flashmem_model_bind_output(flashmem_model *model, uint32_t index, void *data,
                                                         uint64_t bytes, flashmem_error *error);
 
-/* One inference; returns when the outputs are readable in host memory.  After an error other than BAD_INPUT or
- * CANCELLED the model can only be closed. */
+/* One inference; returns when the outputs are readable in host memory.  BAD_INPUT: an input is not bound, or a value
+ * used as an index is out of range; CANCELLED; IO, CORRUPT, DEVICE and others, after which the model can only be
+ * closed. */
 FLASHMEM_API flashmem_status flashmem_model_run(flashmem_model *model, flashmem_error *error);
 
 /* Lent until the next run or close; NULL before the first run. */
@@ -120,7 +125,8 @@ FLASHMEM_API void flashmem_model_stats(const flashmem_model *model, flashmem_sta
 
 /* The plan as text: steps, slabs, objects, when read, where placed, what is resident, the minimum budget. */
 FLASHMEM_API flashmem_status flashmem_model_print_plan(const flashmem_model *model, FILE *to, flashmem_error *error);
-/* Recomputes every constraint of the plan and the replayed program, independently of what made them. */
+/* Recomputes every constraint of the plan and the replayed program, independently of what made them.
+ * INTERNAL names what does not hold. */
 FLASHMEM_API flashmem_status flashmem_model_verify_plan(const flashmem_model *model, flashmem_error *error);
 /* Records the following runs; write them as Chrome/Perfetto trace JSON (disk, conversion, kernels, stalls, memory). */
 FLASHMEM_API flashmem_status flashmem_model_trace_begin(flashmem_model *model, flashmem_error *error);

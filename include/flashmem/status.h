@@ -42,7 +42,8 @@ typedef enum flashmem_status {
     FLASHMEM_STATUS_COUNT
 } flashmem_status;
 
-/* Caller-owned; may be NULL wherever it is a parameter.  The first failure writes it, nobody overwrites it. */
+/* Caller-owned; may be NULL wherever it is a parameter.  Zero before a call: a failure is written only where none stands,
+ * so zero it again to go on after one. */
 typedef struct flashmem_error {
     flashmem_status status;
     char            message[1024];

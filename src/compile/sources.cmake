@@ -19,6 +19,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/ops/channel_norm.c
     src/compile/ops/conv.c
     src/compile/ops/einsum.c
+    src/compile/ops/fused.c
     src/compile/ops/fused_elementwise.c
     src/compile/ops/matmul.c
     src/compile/ops/norm.c

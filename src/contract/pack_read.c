@@ -75,8 +75,8 @@ static flashmem_status enter_section(const fm_pack *pack, const char *name, fm_s
 
 #define ENTER(name, section, type, pointer, number)                                           \
     do {                                                                                      \
-        const void *at_;                                                                      \
-        uint64_t    count_;                                                                   \
+        const void *at_ = NULL;                                                               \
+        uint64_t    count_ = 0;                                                               \
         FM_TRY(enter_section(pack, name, section, sizeof(type), cursor, &at_, &count_, err)); \
         (pointer) = at_;                                                                      \
         (number) = count_;                                                                    \

@@ -53,9 +53,9 @@ static double step_seconds(const fm_replay_facts *f, const fm_replay_step *part)
     if (step->kind == FM_STEP_GATHER_ROWS) {
         const fm_arg    *args = p->args + step->first_arg;
         const fm_weight *table = &f->pack->weights[p->values[args[1].value].weight];
-        double           rows = (double)fm_program_expr(p, args[3].value),
-               span = (double)((table->row_bytes + 4095) / 4096 * 4096);
-        return r->launch_seconds + 1e-4 + rows * span / r->disk_rate;
+        double           rows = (double)fm_program_expr(p, args[3].value);
+        uint64_t         span = (table->row_bytes + 4095) / 4096 * 4096;
+        return r->launch_seconds + 1e-4 + rows * (double)span / r->disk_rate;
     }
     bytes *= share;
     for (uint32_t a = step->first_arg; a < step->first_arg + step->arg_count; a++) {

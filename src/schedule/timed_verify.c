@@ -85,14 +85,13 @@ static int by_time(const void *a, const void *b) {
 static flashmem_status check_memory(const fm_timed_problem *p, const fm_timed_plan *plan, event *events, double *ends,
                                     double *requests, flashmem_error *err) {
     uint32_t n = p->step_count, count = 0;
-    double   disk = 0, device = p->startup_seconds;
+    double   disk = 0;
     int64_t  live = 0, peak = 0;
     for (uint32_t run = 0; run < 3; run++) {
         double begin = run ? ends[run * n - 1] : 0;
         for (uint32_t k = 0, o = 0; k < n; k++) {
             double before = k || run ? ends[run * n + k - 1] : 0;
-            device = k || run ? before : p->startup_seconds;
-            double convert = 0;
+            double device = k || run ? before : p->startup_seconds, convert = 0;
             for (; o < p->object_count && p->objects[o].first == k; o++) {
                 const fm_timed_object *object = &p->objects[o];
                 if (object->resident && run) continue;

@@ -19,12 +19,40 @@ void ops_end(ops_case *c) {
     fm_arena_destroy(c->arena);
 }
 
+int ops_setup(void **state) {
+    static ops_case c;
+    ops_begin(&c);
+    *state = &c;
+    return 0;
+}
+
+int ops_teardown(void **state) {
+    ops_end(*state);
+    return 0;
+}
+
 fm_tensor *ops_input(ops_case *c, const char *name, flashmem_dtype dtype, fm_shape shape) {
     fm_tensor *t = fm_graph_tensor(&c->g, name);
     fm_infer_set(t, dtype, &shape);
     t->is_input = true;
     FM_PUSH(c->arena, c->g.inputs, c->g.input_count, c->g.input_capacity) = t;
     return t;
+}
+
+void ops_output(ops_case *c, fm_tensor *t) {
+    t->is_output = true;
+    FM_PUSH(c->arena, c->g.outputs, c->g.output_count, c->g.output_capacity) = t;
+}
+
+fm_tensor *ops_made(ops_case *c, fm_node *node) {
+    c->err = (flashmem_error){ 0 };
+    if (fm_op_infer(&c->g, node, &c->err) != FLASHMEM_OK) fail_msg("%s: %s", node->op_type, c->err.message);
+    return node->outputs[0];
+}
+
+fm_tensor *ops_number(ops_case *c, double value) {
+    float f = (float)value;
+    return ops_floats(c, NULL, OPS_SCALAR, &f);
 }
 
 fm_tensor *ops_typed(ops_case *c, const char *name, flashmem_dtype dtype, fm_shape shape, const void *values) {

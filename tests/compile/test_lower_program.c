@@ -7,37 +7,11 @@
 #include "tests/base/cmocka_setup.h"
 #include "tests/compile/ops_case.h"
 
-static int setup(void **state) {
-    static ops_case c;
-    ops_begin(&c);
-    *state = &c;
-    return 0;
-}
-
-static int teardown(void **state) {
-    ops_end(*state);
-    return 0;
-}
-
-static fm_tensor *made(ops_case *c, fm_node *node) {
-    c->err = (flashmem_error){ 0 };
-    if (fm_op_infer(&c->g, node, &c->err) != FLASHMEM_OK) fail_msg("%s: %s", node->op_type, c->err.message);
-    return node->outputs[0];
-}
-
-#define UNARY(op, x)     made(c, OPS_NODE(c, op, 1, x))
-#define BINARY(op, x, y) made(c, OPS_NODE(c, op, 1, x, y))
-
 /* A constant whose elements nothing here reads. */
 static fm_tensor *weight(ops_case *c, const char *name, fm_shape shape) {
     float *values = fm_arena_array(c->arena, (size_t)fm_shape_count(&shape), sizeof *values);
     for (int64_t i = 0; i < fm_shape_count(&shape); i++) values[i] = (float)(i % 97) + (float)(name[0]);
     return ops_floats(c, name, shape, values);
-}
-
-static void output(ops_case *c, fm_tensor *t) {
-    t->is_output = true;
-    FM_PUSH(c->arena, c->g.outputs, c->g.output_count, c->g.output_capacity) = t;
 }
 
 static const flashmem_compile_options fp32 = { .weights = FLASHMEM_WEIGHTS_FP32, .layout = FLASHMEM_LAYOUT_CPU };
@@ -78,7 +52,8 @@ static int64_t bytes_of(const fm_lower *l, const fm_value *v) { return l->builde
 static void test_panels__of_sixteen_columns(void **state) {
     ops_case *c = *state;
     fm_lower  l;
-    output(c, BINARY("MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), weight(c, "w", OPS_SHAPE(24, 40))));
+    ops_output(c, OPS_BINARY(c, "MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)),
+                             weight(c, "w", OPS_SHAPE(24, 40))));
     lower(c, &l, &fp32);
     const fm_weight *w = &weight_named(&l, "w")->record;
     assert_int_equal(w->kind, FM_WEIGHT_PANELS);
@@ -96,7 +71,7 @@ static void test_fp16_packs__keep_vectors_in_fp32(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), *w = weight(c, "w", OPS_SHAPE(24, 40));
-    output(c, made(c, OPS_NODE(c, "Gemm", 1, x, w, weight(c, "b", OPS_SHAPE(40)))));
+    ops_output(c, ops_made(c, OPS_NODE(c, "Gemm", 1, x, w, weight(c, "b", OPS_SHAPE(40)))));
     lower(c, &l, &fp16);
     assert_int_equal(weight_named(&l, "w")->record.format, FM_WEIGHT_F16);
     assert_int_equal(weight_named(&l, "b")->record.format, FM_WEIGHT_F32);
@@ -108,8 +83,8 @@ static void test_constants__up_to_64_bytes_lie_in_the_program(void **state) {
     fm_lower   l;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 16)),
               *y = ops_input(c, "y", FLASHMEM_F32, OPS_SHAPE(3, 17));
-    output(c, BINARY("Add", x, weight(c, "small", OPS_SHAPE(16))));
-    output(c, BINARY("Add", y, weight(c, "large", OPS_SHAPE(17))));
+    ops_output(c, OPS_BINARY(c, "Add", x, weight(c, "small", OPS_SHAPE(16))));
+    ops_output(c, OPS_BINARY(c, "Add", y, weight(c, "large", OPS_SHAPE(17))));
     lower(c, &l, &fp32);
     assert_int_equal(l.weight_count, 1);
     assert_string_equal(l.weights[0].name, "large");
@@ -119,7 +94,7 @@ static void test_one_matrix_used_twice__is_one_weight(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), *w = weight(c, "w", OPS_SHAPE(24, 24));
-    output(c, BINARY("MatMul", BINARY("MatMul", x, w), w));
+    ops_output(c, OPS_BINARY(c, "MatMul", OPS_BINARY(c, "MatMul", x, w), w));
     lower(c, &l, &fp32);
     assert_int_equal(l.weight_count, 1);
     assert_int_equal(l.weights[0].first_step, 0);
@@ -128,7 +103,8 @@ static void test_one_matrix_used_twice__is_one_weight(void **state) {
 static void test_a_constant_on_the_left__is_packed_too(void **state) {
     ops_case *c = *state;
     fm_lower  l;
-    output(c, BINARY("MatMul", weight(c, "w", OPS_SHAPE(20, 24)), ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(24, 5))));
+    ops_output(c, OPS_BINARY(c, "MatMul", weight(c, "w", OPS_SHAPE(20, 24)),
+                             ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(24, 5))));
     lower(c, &l, &fp32);
     const fm_weight *w = &weight_named(&l, "w")->record;
     assert_int_equal(w->kind, FM_WEIGHT_PANELS);
@@ -139,7 +115,8 @@ static void test_a_constant_on_the_left__is_packed_too(void **state) {
 static void test_images__hold_at_most_their_limit_of_k(void **state) {
     ops_case *c = *state;
     fm_lower  l;
-    output(c, BINARY("MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 150)), weight(c, "w", OPS_SHAPE(150, 8))));
+    ops_output(c, OPS_BINARY(c, "MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 150)),
+                             weight(c, "w", OPS_SHAPE(150, 8))));
     lower(c, &l, &texture);
     assert_int_equal(l.weight_count, 3);
     assert_int_equal(l.builder.step_count, 3);
@@ -150,8 +127,8 @@ static void test_images__hold_at_most_their_limit_of_k(void **state) {
 static void test_images__of_a_convolution_hold_whole_channels(void **state) {
     ops_case *c = *state;
     fm_lower  l;
-    output(c, BINARY("Conv", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 16, 5, 5)),
-                     weight(c, "w", OPS_SHAPE(8, 16, 3, 3))));
+    ops_output(c, OPS_BINARY(c, "Conv", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 16, 5, 5)),
+                             weight(c, "w", OPS_SHAPE(8, 16, 3, 3))));
     lower(c, &l, &texture);
     uint64_t k = 0;
     for (size_t i = 0; i < l.weight_count; i++) {
@@ -167,7 +144,7 @@ static void test_groups__have_a_dense_weight(void **state) {
     fm_lower  l;
     ops_attr_int(c, "group", 8);
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 8, 5, 5)), *w = weight(c, "w", OPS_SHAPE(8, 1, 3, 3));
-    output(c, BINARY("Conv", x, w));
+    ops_output(c, OPS_BINARY(c, "Conv", x, w));
     lower(c, &l, &fp16);
     assert_int_equal(weight_named(&l, "w")->record.kind, FM_WEIGHT_DENSE);
     assert_int_equal(weight_named(&l, "w")->record.format, FM_WEIGHT_F32);
@@ -180,9 +157,10 @@ static void test_convolutions__write_channels_last_and_activations_keep_it(void 
     fm_lower   l;
     fm_view    view;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 1, 6, 6));
-    fm_tensor *conv = BINARY("Conv", x, weight(c, "w", OPS_SHAPE(8, 1, 3, 3))), *relu = UNARY("Relu", conv);
-    fm_tensor *second = BINARY("Conv", relu, weight(c, "v", OPS_SHAPE(8, 8, 1, 1)));
-    output(c, UNARY("Relu", second));
+    fm_tensor *conv = OPS_BINARY(c, "Conv", x, weight(c, "w", OPS_SHAPE(8, 1, 3, 3))),
+              *relu = OPS_UNARY(c, "Relu", conv);
+    fm_tensor *second = OPS_BINARY(c, "Conv", relu, weight(c, "v", OPS_SHAPE(8, 8, 1, 1)));
+    ops_output(c, OPS_UNARY(c, "Relu", second));
     lower(c, &l, &fp32);
     assert_int_equal(fm_lower_view(&l, conv, &view, &c->err), FLASHMEM_OK);
     assert_int_equal(view.strides[1], 1);
@@ -195,8 +173,8 @@ static void test_rows_of_one_product__may_be_strided(void **state) {
     ops_case *c = *state;
     fm_lower  l;
     OPS_ATTR_INTS(c, "perm", 1, 0, 2);
-    fm_tensor *t = UNARY("Transpose", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(5, 7, 24)));
-    output(c, BINARY("MatMul", t, weight(c, "w", OPS_SHAPE(24, 8))));
+    fm_tensor *t = OPS_UNARY(c, "Transpose", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(5, 7, 24)));
+    ops_output(c, OPS_BINARY(c, "MatMul", t, weight(c, "w", OPS_SHAPE(24, 8))));
     lower(c, &l, &fp32);
     assert_int_equal(l.builder.step_count, 1);
 }
@@ -207,11 +185,11 @@ static void test_concatenation__is_written_by_its_producers(void **state) {
     fm_lower   l;
     fm_view    parts[3], whole;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 1, 6, 6));
-    fm_tensor *a = BINARY("Conv", x, weight(c, "v", OPS_SHAPE(4, 1, 1, 1)));
-    fm_tensor *b = UNARY("Relu", BINARY("Conv", x, weight(c, "w", OPS_SHAPE(8, 1, 1, 1))));
+    fm_tensor *a = OPS_BINARY(c, "Conv", x, weight(c, "v", OPS_SHAPE(4, 1, 1, 1)));
+    fm_tensor *b = OPS_UNARY(c, "Relu", OPS_BINARY(c, "Conv", x, weight(c, "w", OPS_SHAPE(8, 1, 1, 1))));
     ops_attr_int(c, "axis", 1);
-    fm_tensor *t = made(c, OPS_NODE(c, "Concat", 1, a, b, x));
-    output(c, UNARY("Tanh", t));
+    fm_tensor *t = ops_made(c, OPS_NODE(c, "Concat", 1, a, b, x));
+    ops_output(c, OPS_UNARY(c, "Tanh", t));
     lower(c, &l, &fp32);
     fm_tensor *tensors[3] = { a, b, x };
     for (int i = 0; i < 3; i++) assert_int_equal(fm_lower_view(&l, tensors[i], &parts[i], &c->err), FLASHMEM_OK);
@@ -227,10 +205,10 @@ static void test_concatenation__is_written_by_its_producers(void **state) {
 static void test_concatenation__of_a_result_read_elsewhere_copies(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
-    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(2, 6)), *a = UNARY("Relu", x);
+    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(2, 6)), *a = OPS_UNARY(c, "Relu", x);
     ops_attr_int(c, "axis", 0);
-    output(c, UNARY("Tanh", made(c, OPS_NODE(c, "Concat", 1, a, x))));
-    output(c, UNARY("Exp", a));
+    ops_output(c, OPS_UNARY(c, "Tanh", ops_made(c, OPS_NODE(c, "Concat", 1, a, x))));
+    ops_output(c, OPS_UNARY(c, "Exp", a));
     lower(c, &l, &fp32);
     assert_int_equal(l.builder.step_count, 5);
 }
@@ -238,9 +216,9 @@ static void test_concatenation__of_a_result_read_elsewhere_copies(void **state) 
 static void test_an_output__is_written_in_place(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
-    fm_tensor *t = BINARY("MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)),
-                          weight(c, "w", OPS_SHAPE(24, 40)));
-    output(c, t);
+    fm_tensor *t = OPS_BINARY(c, "MatMul", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)),
+                              weight(c, "w", OPS_SHAPE(24, 40)));
+    ops_output(c, t);
     lower(c, &l, &fp32);
     const fm_value *v = value_named(&l, t->name);
     assert_int_equal(v->kind, FM_VALUE_OUTPUT);
@@ -251,8 +229,8 @@ static void test_an_output__that_is_an_input_or_constant_is_a_copy(void **state)
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), *w = weight(c, "w", OPS_SHAPE(4, 4));
-    output(c, x);
-    output(c, w);
+    ops_output(c, x);
+    ops_output(c, w);
     lower(c, &l, &fp32);
     assert_int_equal(l.builder.input_count, 1);
     assert_int_equal(l.builder.output_count, 2);
@@ -264,7 +242,7 @@ static void test_an_output__that_is_a_view_is_a_copy(void **state) {
     ops_case *c = *state;
     fm_lower  l;
     OPS_ATTR_INTS(c, "perm", 1, 0);
-    output(c, UNARY("Transpose", UNARY("Relu", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)))));
+    ops_output(c, OPS_UNARY(c, "Transpose", OPS_UNARY(c, "Relu", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)))));
     lower(c, &l, &fp32);
     assert_int_equal(l.builder.step_count, 2);
 }
@@ -272,10 +250,10 @@ static void test_an_output__that_is_a_view_is_a_copy(void **state) {
 static void test_keep_all__adds_every_written_tensor(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
-    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), *relu = UNARY("Relu", x);
+    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), *relu = OPS_UNARY(c, "Relu", x);
     OPS_ATTR_INTS(c, "perm", 1, 0);
-    fm_tensor *view = UNARY("Transpose", relu), *tanh = UNARY("Tanh", view);
-    output(c, UNARY("Exp", tanh));
+    fm_tensor *view = OPS_UNARY(c, "Transpose", relu), *tanh = OPS_UNARY(c, "Tanh", view);
+    ops_output(c, OPS_UNARY(c, "Exp", tanh));
     lower(c, &l, &keep);
     assert_int_equal(l.builder.output_count, 3); /* the model's own, relu and tanh; a view is no result */
     assert_string_equal(l.builder.strings + l.builder.values[l.builder.outputs[1]].name, relu->name);
@@ -288,9 +266,9 @@ static void test_inputs__that_index_know_their_limit(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *ids = ops_input(c, "ids", FLASHMEM_I64, OPS_SHAPE(2, 5)),
-              *flat = BINARY("Reshape", ids, OPS_INTS(c, NULL, 10));
-    output(c, BINARY("Gather", weight(c, "words", OPS_SHAPE(100, 8)), flat));
-    output(c, BINARY("Gather", weight(c, "kinds", OPS_SHAPE(30, 8)), ids));
+              *flat = OPS_BINARY(c, "Reshape", ids, OPS_INTS(c, NULL, 10));
+    ops_output(c, OPS_BINARY(c, "Gather", weight(c, "words", OPS_SHAPE(100, 8)), flat));
+    ops_output(c, OPS_BINARY(c, "Gather", weight(c, "kinds", OPS_SHAPE(30, 8)), ids));
     lower(c, &l, &fp32);
     assert_int_equal(value_named(&l, "ids")->limit, 30);
     assert_int_equal(value_named(&l, "ids")->flags, 0);
@@ -300,9 +278,9 @@ static void test_inputs__that_hide_are_masks(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *mask = ops_input(c, "mask", FLASHMEM_I64, OPS_SHAPE(2, 5)),
-              *wide = BINARY("Unsqueeze", mask, OPS_INTS(c, NULL, 1));
+              *wide = OPS_BINARY(c, "Unsqueeze", mask, OPS_INTS(c, NULL, 1));
     ops_attr_int(c, "to", FLASHMEM_F32);
-    output(c, UNARY("Cast", wide));
+    ops_output(c, OPS_UNARY(c, "Cast", wide));
     lower(c, &l, &fp32);
     assert_int_equal(value_named(&l, "mask")->limit, 0);
     assert_int_equal(value_named(&l, "mask")->flags, FM_VALUE_IS_MASK);
@@ -311,13 +289,13 @@ static void test_inputs__that_hide_are_masks(void **state) {
 static void test_inputs__without_elements_are_refused(void **state) {
     ops_case *c = *state;
     fm_lower  l;
-    output(c, UNARY("Relu", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 0))));
+    ops_output(c, OPS_UNARY(c, "Relu", ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 0))));
     fm_lower_init(&l, &c->g, &fp32, FM_DEVICE_CPU);
     assert_int_equal(fm_lower_graph(&l, &c->err), FLASHMEM_UNSUPPORTED);
     assert_non_null(strstr(c->err.message, "'x'"));
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, ops_setup, ops_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -5,18 +5,6 @@
 #include "tests/base/cmocka_setup.h"
 #include "tests/compile/ops_case.h"
 
-static int setup(void **state) {
-    static ops_case c;
-    ops_begin(&c);
-    *state = &c;
-    return 0;
-}
-
-static int teardown(void **state) {
-    ops_end(*state);
-    return 0;
-}
-
 static fm_tensor *int32s(ops_case *c, int32_t a, int32_t b) {
     return ops_typed(c, NULL, FLASHMEM_I32, OPS_SHAPE(2), (int32_t[]){ a, b });
 }
@@ -223,7 +211,7 @@ static void test_limit__large_constants_are_not_evaluated(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ops_setup, ops_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_integers__wrap_and_truncate),
         TEST(test_floats__round_to_their_type),

@@ -5,18 +5,6 @@
 #include "tests/base/cmocka_setup.h"
 #include "tests/compile/ops_case.h"
 
-static int setup(void **state) {
-    static ops_case c;
-    ops_begin(&c);
-    *state = &c;
-    return 0;
-}
-
-static int teardown(void **state) {
-    ops_end(*state);
-    return 0;
-}
-
 /* --- registry and checks of every node ---------------------------------------------------------------------------- */
 
 static void test_find__knows_names_and_domains(void **state) {
@@ -330,7 +318,7 @@ static void test_values_at_run_time__are_named(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ops_setup, ops_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_find__knows_names_and_domains),
         TEST(test_check__counts_and_kinds),

@@ -8,29 +8,6 @@
 #include "tests/base/cmocka_setup.h"
 #include "tests/compile/ops_case.h"
 
-static int setup(void **state) {
-    static ops_case c;
-    ops_begin(&c);
-    *state = &c;
-    return 0;
-}
-
-static int teardown(void **state) {
-    ops_end(*state);
-    return 0;
-}
-
-static fm_tensor *made(ops_case *c, fm_node *node) {
-    c->err = (flashmem_error){ 0 };
-    if (fm_op_infer(&c->g, node, &c->err) != FLASHMEM_OK) fail_msg("%s: %s", node->op_type, c->err.message);
-    return node->outputs[0];
-}
-
-static void output(ops_case *c, fm_tensor *t) {
-    t->is_output = true;
-    FM_PUSH(c->arena, c->g.outputs, c->g.output_count, c->g.output_capacity) = t;
-}
-
 /* Folds and lowers the graph; the program is in l. */
 static void lower(ops_case *c, fm_lower *l) {
     static const flashmem_compile_options options = { .weights = FLASHMEM_WEIGHTS_FP32, .layout = FLASHMEM_LAYOUT_CPU };
@@ -46,16 +23,16 @@ static void test_views__cost_one_copy_to_the_output(void **state) {
     fm_lower   l;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(2, 3, 4, 5));
     OPS_ATTR_INTS(c, "perm", 0, 2, 1, 3);
-    fm_tensor *t = made(c, OPS_NODE(c, "Transpose", 1, x)); /* 2x4x3x5 */
-    t = made(c, OPS_NODE(c, "Unsqueeze", 1, t, OPS_INTS(c, "a", 1)));
-    t = made(c, OPS_NODE(c, "Slice", 1, t, OPS_INTS(c, "b", -1), OPS_INTS(c, "e", INT64_MIN), OPS_INTS(c, "a", 2),
-                         OPS_INTS(c, "s", -2)));
-    t = made(c, OPS_NODE(c, "Expand", 1, t, OPS_INTS(c, "s", 2, 6, 2, 3, 5)));
+    fm_tensor *t = ops_made(c, OPS_NODE(c, "Transpose", 1, x)); /* 2x4x3x5 */
+    t = ops_made(c, OPS_NODE(c, "Unsqueeze", 1, t, OPS_INTS(c, "a", 1)));
+    t = ops_made(c, OPS_NODE(c, "Slice", 1, t, OPS_INTS(c, "b", -1), OPS_INTS(c, "e", INT64_MIN), OPS_INTS(c, "a", 2),
+                             OPS_INTS(c, "s", -2)));
+    t = ops_made(c, OPS_NODE(c, "Expand", 1, t, OPS_INTS(c, "s", 2, 6, 2, 3, 5)));
     ops_attr_int(c, "axis", 3);
-    t = made(c, OPS_NODE(c, "Split", 2, t, OPS_INTS(c, "p", 2, 1)));
+    t = ops_made(c, OPS_NODE(c, "Split", 2, t, OPS_INTS(c, "p", 2, 1)));
     ops_attr_int(c, "axis", 0);
-    t = made(c, OPS_NODE(c, "Gather", 1, t, OPS_INTS(c, "i", 1)));
-    output(c, made(c, OPS_NODE(c, "Squeeze", 1, t)));
+    t = ops_made(c, OPS_NODE(c, "Gather", 1, t, OPS_INTS(c, "i", 1)));
+    ops_output(c, ops_made(c, OPS_NODE(c, "Squeeze", 1, t)));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 1);
     assert_int_equal(l.weight_count, 0);
@@ -65,12 +42,13 @@ static void test_reshape__copies_only_where_strides_fail(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(4, 6));
-    fm_tensor *split = made(c, OPS_NODE(c, "Reshape", 1, x, OPS_INTS(c, "s", 4, 2, 3)));
-    fm_tensor *turned = made(c, OPS_NODE(c, "Transpose", 1, split));
-    output(c, made(c, OPS_NODE(c, "Relu", 1, turned)));
+    fm_tensor *split = ops_made(c, OPS_NODE(c, "Reshape", 1, x, OPS_INTS(c, "s", 4, 2, 3)));
+    fm_tensor *turned = ops_made(c, OPS_NODE(c, "Transpose", 1, split));
+    ops_output(c, ops_made(c, OPS_NODE(c, "Relu", 1, turned)));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 1); /* Relu reads strided */
-    output(c, made(c, OPS_NODE(c, "Relu", 1, made(c, OPS_NODE(c, "Reshape", 1, turned, OPS_INTS(c, "s", 24))))));
+    ops_output(
+        c, ops_made(c, OPS_NODE(c, "Relu", 1, ops_made(c, OPS_NODE(c, "Reshape", 1, turned, OPS_INTS(c, "s", 24))))));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 3); /* Relu, a dense copy, Relu */
 }
@@ -84,14 +62,14 @@ static void test_gather_nd__even_indices_are_a_view(void **state) {
         for (int64_t s = 0; s < 3; s++) pairs[b * 3 + s][0] = b, pairs[b * 3 + s][1] = s;
     fm_tensor *mask = ops_input(c, "mask", FLASHMEM_BOOL, OPS_SHAPE(2, 3));
     fm_tensor *indices = fm_graph_constant_ints(&c->g, "indices", &OPS_SHAPE(2, 1, 1, 3, 2), &pairs[0][0]);
-    fm_tensor *seen = made(c, OPS_NODE(c, "GatherND", 1, mask, indices));
-    output(c, made(c, OPS_NODE(c, "Not", 1, seen)));
+    fm_tensor *seen = ops_made(c, OPS_NODE(c, "GatherND", 1, mask, indices));
+    ops_output(c, ops_made(c, OPS_NODE(c, "Not", 1, seen)));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 1);
     assert_int_equal(l.weight_count, 0);
     pairs[1][1] = 2; /* no longer even: a gather, and the indices become a weight */
     fm_tensor *uneven = fm_graph_constant_ints(&c->g, "uneven", &OPS_SHAPE(2, 1, 1, 3, 2), &pairs[0][0]);
-    output(c, made(c, OPS_NODE(c, "Not", 1, made(c, OPS_NODE(c, "GatherND", 1, mask, uneven)))));
+    ops_output(c, ops_made(c, OPS_NODE(c, "Not", 1, ops_made(c, OPS_NODE(c, "GatherND", 1, mask, uneven)))));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 3);
     assert_int_equal(l.weight_count, 1);
@@ -108,7 +86,7 @@ static void test_gather__large_tables_are_read_by_row(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *ids = ops_input(c, "ids", FLASHMEM_I64, OPS_SHAPE(2, 5));
-    output(c, made(c, OPS_NODE(c, "Gather", 1, table(c, 1000, 64), ids)));
+    ops_output(c, ops_made(c, OPS_NODE(c, "Gather", 1, table(c, 1000, 64), ids)));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 1);
     assert_int_equal(l.builder.steps[0].kind, FM_STEP_GATHER_ROWS);
@@ -123,7 +101,7 @@ static void test_gather__small_tables_are_weights(void **state) {
     ops_case  *c = *state;
     fm_lower   l;
     fm_tensor *ids = ops_input(c, "ids", FLASHMEM_I64, OPS_SHAPE(2, 5));
-    output(c, made(c, OPS_NODE(c, "Gather", 1, table(c, 100, 16), ids)));
+    ops_output(c, ops_made(c, OPS_NODE(c, "Gather", 1, table(c, 100, 16), ids)));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 1);
     assert_int_equal(l.builder.steps[0].kind, FM_STEP_KERNEL);
@@ -135,7 +113,7 @@ static void test_many_inputs__go_in_groups(void **state) {
     fm_tensor *x[20];
     for (uint32_t i = 0; i < 20; i++)
         x[i] = ops_input(c, fm_arena_printf(c->arena, "x%u", i), FLASHMEM_F32, OPS_SHAPE(4));
-    output(c, made(c, ops_node(c, "Mean", 1, x, 20)));
+    ops_output(c, ops_made(c, ops_node(c, "Mean", 1, x, 20)));
     lower(c, &l);
     assert_int_equal(l.builder.step_count, 3); /* 8, 7 more, 5 more */
 }
@@ -143,7 +121,7 @@ static void test_many_inputs__go_in_groups(void **state) {
 static void expect_rule(ops_case *c, fm_node *node, const char *expression, uint32_t inputs, uint32_t constants,
                         bool vector_safe) {
     fm_elementwise_rule rule;
-    made(c, node);
+    ops_made(c, node);
     assert_true(fm_elementwise_rule_of(&c->g, node, &rule));
     assert_string_equal(rule.expression, expression);
     assert_int_equal(rule.input_count, inputs);
@@ -176,12 +154,12 @@ static void test_rules__are_terms_over_inputs_and_constants(void **state) {
     expect_rule(c, OPS_NODE(c, "Gelu", 1, x), "fm_gelu_tanh(a0)", 1, 0, true);
     fm_elementwise_rule rule;
     fm_node            *softmax = OPS_NODE(c, "Softmax", 1, x);
-    made(c, softmax);
+    ops_made(c, softmax);
     assert_false(fm_elementwise_rule_of(&c->g, softmax, &rule));
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ops_setup, ops_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_views__cost_one_copy_to_the_output),         TEST(test_reshape__copies_only_where_strides_fail),
         TEST(test_gather_nd__even_indices_are_a_view),         TEST(test_gather__large_tables_are_read_by_row),

@@ -11,48 +11,21 @@
 
 enum { S = 6, D = 4, HEADS = 2 };
 
-static int setup(void **state) {
-    static ops_case c;
-    ops_begin(&c);
-    *state = &c;
-    return 0;
-}
-
-static int teardown(void **state) {
-    ops_end(*state);
-    return 0;
-}
-
-static fm_tensor *made(ops_case *c, fm_node *node) {
-    c->err = (flashmem_error){ 0 };
-    if (fm_op_infer(&c->g, node, &c->err) != FLASHMEM_OK) fail_msg("%s: %s", node->op_type, c->err.message);
-    return node->outputs[0];
-}
-
-#define UNARY(op, x)     made(c, OPS_NODE(c, op, 1, x))
-#define BINARY(op, x, y) made(c, OPS_NODE(c, op, 1, x, y))
-
-static fm_tensor *number(ops_case *c, double value) {
-    float f = (float)value;
-    return ops_floats(c, NULL, OPS_SCALAR, &f);
-}
-
 static fm_tensor *operand(ops_case *c, const char *name, int64_t rows, int64_t columns) {
     return ops_input(c, name, FLASHMEM_F32, OPS_SHAPE(1, HEADS, rows, columns));
 }
 
 static fm_tensor *product(ops_case *c) {
     fm_tensor *q = operand(c, "q", S, D), *kt = operand(c, "kt", D, S);
-    return BINARY("MatMul", q, kt);
+    return OPS_BINARY(c, "MatMul", q, kt);
 }
 
 static fm_tensor *weighted(ops_case *c, fm_tensor *scores) {
-    return BINARY("MatMul", UNARY("Softmax", scores), operand(c, "v", S, D));
+    return OPS_BINARY(c, "MatMul", OPS_UNARY(c, "Softmax", scores), operand(c, "v", S, D));
 }
 
 static void finish(ops_case *c, fm_tensor *t) {
-    t->is_output = true;
-    FM_PUSH(c->arena, c->g.outputs, c->g.output_count, c->g.output_capacity) = t;
+    ops_output(c, t);
     if (fm_pass_fold(&c->g, &c->err) != FLASHMEM_OK || fm_pass_attention(&c->g, &c->err) != FLASHMEM_OK ||
         fm_graph_verify(&c->g, &c->err) != FLASHMEM_OK)
         fail_msg("%s", c->err.message);
@@ -81,22 +54,22 @@ static void stays(ops_case *c, fm_tensor *t) {
 
 static void test_scale__behind_the_product(void **state) {
     ops_case *c = *state;
-    assert_float_equal(plain(c, weighted(c, BINARY("Div", product(c), number(c, 8))))->scale, 0.125f, 0);
+    assert_float_equal(plain(c, weighted(c, OPS_BINARY(c, "Div", product(c), ops_number(c, 8))))->scale, 0.125f, 0);
 }
 
 static void test_scale__of_both_operands_and_the_scores(void **state) {
     ops_case  *c = *state;
-    fm_tensor *q = BINARY("Mul", operand(c, "q", S, D), number(c, 0.5)),
-              *kt = BINARY("Mul", number(c, 0.25), operand(c, "kt", D, S));
-    fm_tensor *scores = BINARY("Mul", BINARY("MatMul", q, kt), number(c, 3));
+    fm_tensor *q = OPS_BINARY(c, "Mul", operand(c, "q", S, D), ops_number(c, 0.5)),
+              *kt = OPS_BINARY(c, "Mul", ops_number(c, 0.25), operand(c, "kt", D, S));
+    fm_tensor *scores = OPS_BINARY(c, "Mul", OPS_BINARY(c, "MatMul", q, kt), ops_number(c, 3));
     assert_float_equal(plain(c, weighted(c, scores))->scale, 0.375f, 0);
 }
 
 static void test_keys__behind_their_transpose(void **state) {
     ops_case *c = *state;
     OPS_ATTR_INTS(c, "perm", 0, 1, 3, 2);
-    fm_tensor                 *k = operand(c, "k", S, D), *kt = UNARY("Transpose", k);
-    fm_tensor                 *t = weighted(c, BINARY("MatMul", operand(c, "q", S, D), kt));
+    fm_tensor                 *k = operand(c, "k", S, D), *kt = OPS_UNARY(c, "Transpose", k);
+    fm_tensor                 *t = weighted(c, OPS_BINARY(c, "MatMul", operand(c, "q", S, D), kt));
     const fm_attention_params *p = plain(c, t);
     assert_false(p->k_transposed);
     assert_ptr_equal(t->producer->inputs[1], k);
@@ -127,12 +100,13 @@ static bool first_row(int s, int t) { return (void)t, s == 0; }
 
 static void test_mask__that_hides_nothing_is_dropped(void **state) {
     ops_case *c = *state;
-    assert_false(plain(c, weighted(c, BINARY("Add", product(c), additive(c, nothing, -1e9f))))->causal);
+    assert_false(plain(c, weighted(c, OPS_BINARY(c, "Add", product(c), additive(c, nothing, -1e9f))))->causal);
 }
 
 static void test_mask__causal(void **state) {
     ops_case                  *c = *state;
-    const fm_attention_params *p = plain(c, weighted(c, BINARY("Add", product(c), additive(c, later, -FLT_MAX))));
+    const fm_attention_params *p = plain(c,
+                                         weighted(c, OPS_BINARY(c, "Add", product(c), additive(c, later, -FLT_MAX))));
     assert_true(p->causal);
     assert_int_equal(p->causal_offset, 0);
     assert_int_equal(p->window, 0);
@@ -140,14 +114,14 @@ static void test_mask__causal(void **state) {
 
 static void test_mask__causal_by_where_and_again_added(void **state) {
     ops_case  *c = *state;
-    fm_tensor *scores = made(c, OPS_NODE(c, "Where", 1, seen(c, later), product(c), number(c, -FLT_MAX)));
-    assert_true(plain(c, weighted(c, BINARY("Add", additive(c, later, -FLT_MAX), scores)))->causal);
+    fm_tensor *scores = ops_made(c, OPS_NODE(c, "Where", 1, seen(c, later), product(c), ops_number(c, -FLT_MAX)));
+    assert_true(plain(c, weighted(c, OPS_BINARY(c, "Add", additive(c, later, -FLT_MAX), scores)))->causal);
 }
 
 static void test_mask__causal_in_a_window(void **state) {
     ops_case                  *c = *state;
-    const fm_attention_params *p = plain(c,
-                                         weighted(c, BINARY("Add", product(c), additive(c, later_or_far, -INFINITY))));
+    const fm_attention_params *p = plain(
+        c, weighted(c, OPS_BINARY(c, "Add", product(c), additive(c, later_or_far, -INFINITY))));
     assert_true(p->causal);
     assert_int_equal(p->window, 3);
 }
@@ -157,12 +131,13 @@ static void test_mask__inverted_where(void **state) {
     uint8_t   hidden[S * S];
     for (int i = 0; i < S * S; i++) hidden[i] = later(i / S, i % S);
     fm_tensor *mask = ops_typed(c, NULL, FLASHMEM_BOOL, OPS_SHAPE(S, S), hidden);
-    assert_true(plain(c, weighted(c, made(c, OPS_NODE(c, "Where", 1, mask, number(c, -1e9), product(c)))))->causal);
+    assert_true(
+        plain(c, weighted(c, ops_made(c, OPS_NODE(c, "Where", 1, mask, ops_number(c, -1e9), product(c)))))->causal);
 }
 
 static void test_mask__of_another_pattern_stays_boolean(void **state) {
     ops_case *c = *state;
-    fm_node  *n = fused(c, weighted(c, BINARY("Add", product(c), additive(c, odd, -FLT_MAX))));
+    fm_node  *n = fused(c, weighted(c, OPS_BINARY(c, "Add", product(c), additive(c, odd, -FLT_MAX))));
     uint8_t   found[S * S];
     assert_int_equal(n->input_count, 4);
     assert_int_equal(n->inputs[3]->dtype, FLASHMEM_BOOL);
@@ -172,13 +147,13 @@ static void test_mask__of_another_pattern_stays_boolean(void **state) {
 
 static void test_mask__with_a_hidden_row_is_added_as_it_is(void **state) {
     ops_case *c = *state;
-    fm_node  *n = fused(c, weighted(c, BINARY("Add", product(c), additive(c, first_row, -FLT_MAX))));
+    fm_node  *n = fused(c, weighted(c, OPS_BINARY(c, "Add", product(c), additive(c, first_row, -FLT_MAX))));
     assert_int_equal(n->inputs[3]->dtype, FLASHMEM_F32);
 }
 
 static void test_mask__of_small_values_is_added(void **state) {
     ops_case                  *c = *state;
-    fm_node                   *n = fused(c, weighted(c, BINARY("Add", product(c), additive(c, later, -2))));
+    fm_node                   *n = fused(c, weighted(c, OPS_BINARY(c, "Add", product(c), additive(c, later, -2))));
     const fm_attention_params *p = n->params;
     assert_false(p->causal);
     assert_int_equal(n->inputs[3]->dtype, FLASHMEM_F32);
@@ -189,7 +164,7 @@ static void test_mask__of_small_values_is_added(void **state) {
 static void test_run_time_mask__is_added(void **state) {
     ops_case  *c = *state;
     fm_tensor *mask = ops_input(c, "mask", FLASHMEM_F32, OPS_SHAPE(1, 1, S, S));
-    fm_node   *n = fused(c, weighted(c, BINARY("Add", mask, product(c))));
+    fm_node   *n = fused(c, weighted(c, OPS_BINARY(c, "Add", mask, product(c))));
     assert_int_equal(n->input_count, 4);
     fm_tensor *given = n->inputs[3];
     while (given->producer) given = given->producer->inputs[0];
@@ -200,8 +175,8 @@ static void test_run_time_mask__is_added(void **state) {
 static void test_run_time_mask__beside_a_causal_one_is_summed(void **state) {
     ops_case  *c = *state;
     fm_tensor *mask = ops_input(c, "mask", FLASHMEM_F32, OPS_SHAPE(1, 1, 1, S));
-    fm_tensor *scores = made(c, OPS_NODE(c, "Where", 1, seen(c, later), product(c), number(c, -FLT_MAX)));
-    fm_node   *n = fused(c, weighted(c, BINARY("Add", scores, mask)));
+    fm_tensor *scores = ops_made(c, OPS_NODE(c, "Where", 1, seen(c, later), product(c), ops_number(c, -FLT_MAX)));
+    fm_node   *n = fused(c, weighted(c, OPS_BINARY(c, "Add", scores, mask)));
     const fm_attention_params *p = n->params;
     assert_false(p->causal);
     assert_string_equal(n->inputs[3]->producer->op_type, "Add");
@@ -210,21 +185,21 @@ static void test_run_time_mask__beside_a_causal_one_is_summed(void **state) {
 static void test_run_time_condition__becomes_one_addend(void **state) {
     ops_case  *c = *state;
     fm_tensor *mask = ops_input(c, "mask", FLASHMEM_BOOL, OPS_SHAPE(1, 1, S, S));
-    fm_node   *n = fused(c, weighted(c, made(c, OPS_NODE(c, "Where", 1, mask, product(c), number(c, -FLT_MAX)))));
+    fm_node *n = fused(c, weighted(c, ops_made(c, OPS_NODE(c, "Where", 1, mask, product(c), ops_number(c, -FLT_MAX)))));
     assert_string_equal(n->inputs[3]->producer->op_type, "Where");
 }
 
 static void test_run_time_condition__with_a_modest_value_stays(void **state) {
     ops_case  *c = *state;
     fm_tensor *mask = ops_input(c, "mask", FLASHMEM_BOOL, OPS_SHAPE(1, 1, S, S));
-    stays(c, weighted(c, made(c, OPS_NODE(c, "Where", 1, mask, product(c), number(c, -10000)))));
+    stays(c, weighted(c, ops_made(c, OPS_NODE(c, "Where", 1, mask, product(c), ops_number(c, -10000)))));
 }
 
 /* --- what is not attention ---------------------------------------------------------------------------------------- */
 
 static void test_probabilities_used_elsewhere__stay(void **state) {
     ops_case  *c = *state;
-    fm_tensor *p = UNARY("Softmax", product(c)), *t = BINARY("MatMul", p, operand(c, "v", S, D));
+    fm_tensor *p = OPS_UNARY(c, "Softmax", product(c)), *t = OPS_BINARY(c, "MatMul", p, operand(c, "v", S, D));
     p->is_output = true;
     FM_PUSH(c->arena, c->g.outputs, c->g.output_count, c->g.output_capacity) = p;
     stays(c, t);
@@ -234,26 +209,26 @@ static void test_softmax_over_another_axis__stays(void **state) {
     ops_case  *c = *state;
     fm_tensor *scores = product(c);
     ops_attr_int(c, "axis", 2);
-    fm_tensor *p = UNARY("Softmax", scores);
-    stays(c, BINARY("MatMul", p, operand(c, "v", S, D)));
+    fm_tensor *p = OPS_UNARY(c, "Softmax", scores);
+    stays(c, OPS_BINARY(c, "MatMul", p, operand(c, "v", S, D)));
 }
 
 static void test_where_with_a_visible_value__stays(void **state) {
     ops_case *c = *state;
-    stays(c, weighted(c, made(c, OPS_NODE(c, "Where", 1, seen(c, later), product(c), number(c, -1)))));
+    stays(c, weighted(c, ops_made(c, OPS_NODE(c, "Where", 1, seen(c, later), product(c), ops_number(c, -1)))));
 }
 
 static void test_nan_guard__is_part_of_it(void **state) {
     ops_case  *c = *state;
-    fm_tensor *p = UNARY("Softmax", product(c));
-    fm_tensor *guarded = made(c, OPS_NODE(c, "Where", 1, UNARY("IsNaN", p), number(c, 0), p));
-    plain(c, BINARY("MatMul", guarded, operand(c, "v", S, D)));
+    fm_tensor *p = OPS_UNARY(c, "Softmax", product(c));
+    fm_tensor *guarded = ops_made(c, OPS_NODE(c, "Where", 1, OPS_UNARY(c, "IsNaN", p), ops_number(c, 0), p));
+    plain(c, OPS_BINARY(c, "MatMul", guarded, operand(c, "v", S, D)));
 }
 
 /* --- heads -------------------------------------------------------------------------------------------------------- */
 
 static fm_tensor *merged(ops_case *c, fm_tensor *t, int64_t rows, int64_t columns) {
-    return BINARY("Reshape", t, OPS_INTS(c, NULL, -1, rows, columns));
+    return OPS_BINARY(c, "Reshape", t, OPS_INTS(c, NULL, -1, rows, columns));
 }
 
 static void test_merged_heads__are_taken_apart(void **state) {
@@ -262,9 +237,9 @@ static void test_merged_heads__are_taken_apart(void **state) {
               *k = ops_input(c, "k", FLASHMEM_F32, OPS_SHAPE(3, HEADS, S, D));
     fm_tensor *v = ops_input(c, "v", FLASHMEM_F32, OPS_SHAPE(3, HEADS, S, D)), *k3 = merged(c, k, S, D);
     OPS_ATTR_INTS(c, "perm", 0, 2, 1);
-    fm_tensor *kt = UNARY("Transpose", k3), *scores = BINARY("MatMul", merged(c, q, S, D), kt);
-    fm_tensor *t = BINARY("MatMul", UNARY("Softmax", scores), merged(c, v, S, D));
-    fm_tensor *out = BINARY("Reshape", t, OPS_INTS(c, NULL, 3, HEADS, S, D));
+    fm_tensor *kt = OPS_UNARY(c, "Transpose", k3), *scores = OPS_BINARY(c, "MatMul", merged(c, q, S, D), kt);
+    fm_tensor *t = OPS_BINARY(c, "MatMul", OPS_UNARY(c, "Softmax", scores), merged(c, v, S, D));
+    fm_tensor *out = OPS_BINARY(c, "Reshape", t, OPS_INTS(c, NULL, 3, HEADS, S, D));
     fm_node   *n = fused(c, out);
     assert_int_equal(c->g.node_count, 1);
     assert_ptr_equal(n->inputs[0], q);
@@ -273,9 +248,9 @@ static void test_merged_heads__are_taken_apart(void **state) {
 }
 
 static fm_tensor *repeated(ops_case *c, fm_tensor *t) {
-    t = BINARY("Unsqueeze", t, OPS_INTS(c, NULL, 2));
-    t = BINARY("Expand", t, OPS_INTS(c, NULL, 1, 2, 3, S, D));
-    return BINARY("Reshape", t, OPS_INTS(c, NULL, 1, 6, S, D));
+    t = OPS_BINARY(c, "Unsqueeze", t, OPS_INTS(c, NULL, 2));
+    t = OPS_BINARY(c, "Expand", t, OPS_INTS(c, NULL, 1, 2, 3, S, D));
+    return OPS_BINARY(c, "Reshape", t, OPS_INTS(c, NULL, 1, 6, S, D));
 }
 
 static void test_repeated_heads__are_read_once(void **state) {
@@ -284,14 +259,14 @@ static void test_repeated_heads__are_read_once(void **state) {
               *v = operand(c, "v", S, D);
     fm_tensor *keys = repeated(c, k), *values = repeated(c, v);
     OPS_ATTR_INTS(c, "perm", 0, 1, 3, 2);
-    fm_tensor *scores = BINARY("MatMul", q, UNARY("Transpose", keys));
-    fm_tensor *t = BINARY("MatMul", UNARY("Softmax", scores), values);
+    fm_tensor *scores = OPS_BINARY(c, "MatMul", q, OPS_UNARY(c, "Transpose", keys));
+    fm_tensor *t = OPS_BINARY(c, "MatMul", OPS_UNARY(c, "Softmax", scores), values);
     plain(c, t);
     assert_ptr_equal(t->producer->inputs[1], k);
     assert_ptr_equal(t->producer->inputs[2], v);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, ops_setup, ops_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -8,32 +8,6 @@
 #include "tests/base/cmocka_setup.h"
 #include "tests/compile/ops_case.h"
 
-static int setup(void **state) {
-    static ops_case c;
-    ops_begin(&c);
-    *state = &c;
-    return 0;
-}
-
-static int teardown(void **state) {
-    ops_end(*state);
-    return 0;
-}
-
-static fm_tensor *made(ops_case *c, fm_node *node) {
-    c->err = (flashmem_error){ 0 };
-    if (fm_op_infer(&c->g, node, &c->err) != FLASHMEM_OK) fail_msg("%s: %s", node->op_type, c->err.message);
-    return node->outputs[0];
-}
-
-#define UNARY(op, x)     made(c, OPS_NODE(c, op, 1, x))
-#define BINARY(op, x, y) made(c, OPS_NODE(c, op, 1, x, y))
-
-static fm_tensor *number(ops_case *c, double value) {
-    float f = (float)value;
-    return ops_floats(c, NULL, OPS_SCALAR, &f);
-}
-
 static fm_tensor *constant(ops_case *c, fm_shape shape, float first) {
     float values[512];
     for (int i = 0; i < fm_shape_count(&shape); i++) values[i] = first + (float)i;
@@ -41,15 +15,12 @@ static fm_tensor *constant(ops_case *c, fm_shape shape, float first) {
 }
 
 static fm_tensor *input(ops_case *c, const char *name) { return ops_input(c, name, FLASHMEM_F32, OPS_SHAPE(2, 3, 8)); }
-static fm_tensor *product(ops_case *c) { return BINARY("MatMul", input(c, "x"), constant(c, OPS_SHAPE(8, 8), 0)); }
-
-static void output(ops_case *c, fm_tensor *t) {
-    t->is_output = true;
-    FM_PUSH(c->arena, c->g.outputs, c->g.output_count, c->g.output_capacity) = t;
+static fm_tensor *product(ops_case *c) {
+    return OPS_BINARY(c, "MatMul", input(c, "x"), constant(c, OPS_SHAPE(8, 8), 0));
 }
 
 static fm_node *run(ops_case *c, fm_tensor *t, flashmem_status (*pass)(fm_graph *g, flashmem_error *err)) {
-    output(c, t);
+    ops_output(c, t);
     if (pass(&c->g, &c->err) != FLASHMEM_OK || fm_graph_verify(&c->g, &c->err) != FLASHMEM_OK)
         fail_msg("%s", c->err.message);
     return t->producer;
@@ -75,8 +46,8 @@ static void expect_vector(const fm_tensor *t, float first) {
 
 static void test_bias_activation_residual__in_this_order(void **state) {
     ops_case       *c = *state;
-    fm_tensor      *r = input(c, "r"), *t = BINARY("Add", product(c), constant(c, OPS_SHAPE(8), 5));
-    fm_node        *n = alone(c, BINARY("Add", r, UNARY("Relu", t)), "fm.MatMul");
+    fm_tensor      *r = input(c, "r"), *t = OPS_BINARY(c, "Add", product(c), constant(c, OPS_SHAPE(8), 5));
+    fm_node        *n = alone(c, OPS_BINARY(c, "Add", r, OPS_UNARY(c, "Relu", t)), "fm.MatMul");
     const fm_fused *f = n->params;
     assert_int_equal(f->activation, FM_ACT_RELU);
     expect_vector(n->inputs[FM_FUSED_BIAS], 5);
@@ -87,7 +58,7 @@ static void test_bias_activation_residual__in_this_order(void **state) {
 static void test_residual_before_the_activation(void **state) {
     ops_case       *c = *state;
     fm_tensor      *r = input(c, "r");
-    fm_node        *n = alone(c, UNARY("Tanh", BINARY("Add", product(c), r)), "fm.MatMul");
+    fm_node        *n = alone(c, OPS_UNARY(c, "Tanh", OPS_BINARY(c, "Add", product(c), r)), "fm.MatMul");
     const fm_fused *f = n->params;
     assert_int_equal(f->activation, FM_ACT_TANH);
     assert_ptr_equal(n->inputs[FM_FUSED_PRE], r);
@@ -96,8 +67,8 @@ static void test_residual_before_the_activation(void **state) {
 
 static void test_scale__multiplies_the_bias_too(void **state) {
     ops_case       *c = *state;
-    fm_tensor      *t = BINARY("Add", constant(c, OPS_SHAPE(1, 1, 8), 4), product(c));
-    fm_node        *n = alone(c, BINARY("Div", t, number(c, 0.5)), "fm.MatMul");
+    fm_tensor      *t = OPS_BINARY(c, "Add", constant(c, OPS_SHAPE(1, 1, 8), 4), product(c));
+    fm_node        *n = alone(c, OPS_BINARY(c, "Div", t, ops_number(c, 0.5)), "fm.MatMul");
     const fm_fused *f = n->params;
     float           found[8];
     assert_float_equal(f->alpha, 2, 0);
@@ -107,7 +78,8 @@ static void test_scale__multiplies_the_bias_too(void **state) {
 
 static void test_two_biases__are_one(void **state) {
     ops_case  *c = *state;
-    fm_tensor *t = BINARY("Add", BINARY("Add", product(c), constant(c, OPS_SHAPE(8), 5)), number(c, 2));
+    fm_tensor *t = OPS_BINARY(c, "Add", OPS_BINARY(c, "Add", product(c), constant(c, OPS_SHAPE(8), 5)),
+                              ops_number(c, 2));
     expect_vector(alone(c, t, "fm.MatMul")->inputs[FM_FUSED_BIAS], 7);
 }
 
@@ -116,8 +88,8 @@ static void test_gemm__with_its_own_bias_and_transpose(void **state) {
     ops_attr_int(c, "transB", 1);
     ops_attr_float(c, "alpha", 3);
     fm_tensor      *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 8)), *w = constant(c, OPS_SHAPE(8, 8), 0);
-    fm_tensor      *t = made(c, OPS_NODE(c, "Gemm", 1, x, w, constant(c, OPS_SHAPE(8), 1)));
-    fm_node        *n = alone(c, UNARY("Sigmoid", t), "fm.MatMul");
+    fm_tensor      *t = ops_made(c, OPS_NODE(c, "Gemm", 1, x, w, constant(c, OPS_SHAPE(8), 1)));
+    fm_node        *n = alone(c, OPS_UNARY(c, "Sigmoid", t), "fm.MatMul");
     const fm_fused *f = n->params;
     assert_true(f->transpose_w);
     assert_float_equal(f->alpha, 3, 0);
@@ -126,20 +98,20 @@ static void test_gemm__with_its_own_bias_and_transpose(void **state) {
 
 static void test_a_scale_behind_an_activation__stays(void **state) {
     ops_case *c = *state;
-    fm_node  *n = epilogue(c, BINARY("Mul", UNARY("Relu", product(c)), number(c, 2)));
+    fm_node  *n = epilogue(c, OPS_BINARY(c, "Mul", OPS_UNARY(c, "Relu", product(c)), ops_number(c, 2)));
     assert_string_equal(n->op_type, "Mul");
     assert_string_equal(n->inputs[0]->producer->op_type, "fm.MatMul");
 }
 
 static void test_a_second_activation__stays(void **state) {
     ops_case *c = *state;
-    assert_string_equal(epilogue(c, UNARY("Tanh", UNARY("Relu", product(c))))->op_type, "Tanh");
+    assert_string_equal(epilogue(c, OPS_UNARY(c, "Tanh", OPS_UNARY(c, "Relu", product(c))))->op_type, "Tanh");
 }
 
 static void test_a_result_used_twice__stays(void **state) {
     ops_case  *c = *state;
     fm_tensor *t = product(c);
-    fm_node   *n = epilogue(c, BINARY("Mul", UNARY("Relu", t), t));
+    fm_node   *n = epilogue(c, OPS_BINARY(c, "Mul", OPS_UNARY(c, "Relu", t), t));
     assert_string_equal(n->op_type, "Mul");
     assert_string_equal(t->producer->op_type, "MatMul");
 }
@@ -147,22 +119,24 @@ static void test_a_result_used_twice__stays(void **state) {
 static void test_an_output__stays(void **state) {
     ops_case  *c = *state;
     fm_tensor *t = product(c);
-    output(c, t);
-    assert_string_equal(epilogue(c, UNARY("Relu", t))->op_type, "Relu");
+    ops_output(c, t);
+    assert_string_equal(epilogue(c, OPS_UNARY(c, "Relu", t))->op_type, "Relu");
     assert_string_equal(t->producer->op_type, "MatMul");
 }
 
 static void test_an_addend_wider_than_the_result__stays(void **state) {
     ops_case  *c = *state;
     fm_tensor *r = ops_input(c, "r", FLASHMEM_F32, OPS_SHAPE(4, 2, 3, 8));
-    assert_string_equal(epilogue(c, BINARY("Add", product(c), r))->op_type, "Add");
+    assert_string_equal(epilogue(c, OPS_BINARY(c, "Add", product(c), r))->op_type, "Add");
 }
 
 static void test_a_reshape__is_stepped_over(void **state) {
     ops_case  *c = *state;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(6, 8)), *r = input(c, "r");
-    fm_tensor *t = BINARY("Reshape", BINARY("MatMul", x, constant(c, OPS_SHAPE(8, 8), 0)), OPS_INTS(c, NULL, 2, 3, 8));
-    fm_node   *n = epilogue(c, BINARY("Add", UNARY("Relu", BINARY("Add", t, constant(c, OPS_SHAPE(8), 5))), r));
+    fm_tensor *t = OPS_BINARY(c, "Reshape", OPS_BINARY(c, "MatMul", x, constant(c, OPS_SHAPE(8, 8), 0)),
+                              OPS_INTS(c, NULL, 2, 3, 8));
+    fm_node   *n = epilogue(
+          c, OPS_BINARY(c, "Add", OPS_UNARY(c, "Relu", OPS_BINARY(c, "Add", t, constant(c, OPS_SHAPE(8), 5))), r));
     assert_string_equal(n->op_type, "Reshape");
     fm_node *fused = n->inputs[0]->producer;
     assert_string_equal(fused->op_type, "fm.MatMul");
@@ -177,9 +151,9 @@ static void test_convolution__bias_runs_along_channels(void **state) {
     ops_case  *c = *state;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 2, 4, 8)),
               *r = ops_input(c, "r", FLASHMEM_F32, OPS_SHAPE(1, 8, 4, 8));
-    fm_tensor *t = BINARY("Conv", x, constant(c, OPS_SHAPE(8, 2, 1, 1), 0));
-    t = BINARY("Add", BINARY("Add", t, constant(c, OPS_SHAPE(1, 8, 1, 1), 3)), r);
-    fm_node        *n = alone(c, made(c, OPS_NODE(c, "Clip", 1, t, number(c, 0), number(c, 6))), "fm.Conv");
+    fm_tensor *t = OPS_BINARY(c, "Conv", x, constant(c, OPS_SHAPE(8, 2, 1, 1), 0));
+    t = OPS_BINARY(c, "Add", OPS_BINARY(c, "Add", t, constant(c, OPS_SHAPE(1, 8, 1, 1), 3)), r);
+    fm_node        *n = alone(c, ops_made(c, OPS_NODE(c, "Clip", 1, t, ops_number(c, 0), ops_number(c, 6))), "fm.Conv");
     const fm_fused *f = n->params;
     expect_vector(n->inputs[FM_FUSED_BIAS], 3);
     assert_ptr_equal(n->inputs[FM_FUSED_PRE], r);
@@ -191,8 +165,8 @@ static void test_convolution__bias_runs_along_channels(void **state) {
 static void test_convolution__a_row_is_no_bias(void **state) {
     ops_case  *c = *state;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 2, 4, 8));
-    fm_tensor *t = BINARY("Conv", x, constant(c, OPS_SHAPE(8, 2, 1, 1), 0)), *row = constant(c, OPS_SHAPE(8), 3);
-    fm_node   *n = alone(c, BINARY("Add", t, row), "fm.Conv");
+    fm_tensor *t = OPS_BINARY(c, "Conv", x, constant(c, OPS_SHAPE(8, 2, 1, 1), 0)), *row = constant(c, OPS_SHAPE(8), 3);
+    fm_node   *n = alone(c, OPS_BINARY(c, "Add", t, row), "fm.Conv");
     assert_null(n->inputs[FM_FUSED_BIAS]);
     assert_ptr_equal(n->inputs[FM_FUSED_PRE], row);
 }
@@ -200,8 +174,8 @@ static void test_convolution__a_row_is_no_bias(void **state) {
 static void test_two_convolutions_and_a_sum__fuse_once(void **state) {
     ops_case  *c = *state;
     fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(1, 2, 4, 4)), *w = constant(c, OPS_SHAPE(8, 2, 1, 1), 0);
-    fm_tensor *a = BINARY("Conv", x, w), *b = BINARY("Conv", x, constant(c, OPS_SHAPE(8, 2, 1, 1), 9));
-    fm_node   *n = epilogue(c, UNARY("Relu", BINARY("Add", a, b)));
+    fm_tensor *a = OPS_BINARY(c, "Conv", x, w), *b = OPS_BINARY(c, "Conv", x, constant(c, OPS_SHAPE(8, 2, 1, 1), 9));
+    fm_node   *n = epilogue(c, OPS_UNARY(c, "Relu", OPS_BINARY(c, "Add", a, b)));
     assert_string_equal(n->op_type, "fm.Conv");
     assert_int_equal(c->g.node_count, 2);
     assert_non_null(n->inputs[FM_FUSED_PRE]);
@@ -214,7 +188,8 @@ static fm_node *tree(ops_case *c, fm_tensor *t) { return run(c, t, fm_pass_eleme
 static void test_tree__is_one_expression(void **state) {
     ops_case  *c = *state;
     fm_tensor *x = input(c, "x"), *y = input(c, "y"), *v = ops_input(c, "v", FLASHMEM_F32, OPS_SHAPE(8));
-    fm_node   *n = tree(c, BINARY("Add", BINARY("Mul", x, number(c, 2)), UNARY("Sqrt", BINARY("Sub", y, v))));
+    fm_node   *n = tree(c, OPS_BINARY(c, "Add", OPS_BINARY(c, "Mul", x, ops_number(c, 2)),
+                                      OPS_UNARY(c, "Sqrt", OPS_BINARY(c, "Sub", y, v))));
     assert_string_equal(n->op_type, "fm.Elementwise");
     assert_int_equal(c->g.node_count, 1);
     assert_int_equal(n->input_count, 3);
@@ -225,24 +200,24 @@ static void test_tree__is_one_expression(void **state) {
 
 static void test_shared_result__is_computed_once(void **state) {
     ops_case  *c = *state;
-    fm_tensor *shared = UNARY("Exp", input(c, "x"));
-    output(c, UNARY("Sqrt", shared));
-    fm_node *n = tree(c, UNARY("Neg", shared));
+    fm_tensor *shared = OPS_UNARY(c, "Exp", input(c, "x"));
+    ops_output(c, OPS_UNARY(c, "Sqrt", shared));
+    fm_node *n = tree(c, OPS_UNARY(c, "Neg", shared));
     assert_string_equal(n->op_type, "Neg");
     assert_string_equal(shared->producer->op_type, "Exp");
 }
 
 static void test_result_read_twice_in_the_tree__joins(void **state) {
     ops_case  *c = *state;
-    fm_tensor *e = UNARY("Exp", input(c, "x"));
-    tree(c, BINARY("Div", e, BINARY("Add", e, number(c, 1))));
+    fm_tensor *e = OPS_UNARY(c, "Exp", input(c, "x"));
+    tree(c, OPS_BINARY(c, "Div", e, OPS_BINARY(c, "Add", e, ops_number(c, 1))));
     assert_int_equal(c->g.node_count, 1);
 }
 
 static void test_small_result__is_not_computed_wide(void **state) {
     ops_case  *c = *state;
-    fm_tensor *v = UNARY("Exp", ops_input(c, "v", FLASHMEM_F32, OPS_SHAPE(8)));
-    fm_node   *n = tree(c, BINARY("Mul", input(c, "x"), v));
+    fm_tensor *v = OPS_UNARY(c, "Exp", ops_input(c, "v", FLASHMEM_F32, OPS_SHAPE(8)));
+    fm_node   *n = tree(c, OPS_BINARY(c, "Mul", input(c, "x"), v));
     assert_string_equal(n->op_type, "Mul");
     assert_int_equal(c->g.node_count, 2);
 }
@@ -253,7 +228,7 @@ static void test_tree__has_at_most_eight_inputs(void **state) {
     char       name[8];
     for (int i = 1; i < 12; i++) {
         snprintf(name, sizeof name, "x%d", i);
-        t = BINARY("Add", t, input(c, name));
+        t = OPS_BINARY(c, "Add", t, input(c, name));
     }
     fm_node *n = tree(c, t);
     assert_int_equal(n->input_count, FM_ELEMENTWISE_INPUTS);
@@ -263,13 +238,13 @@ static void test_tree__has_at_most_eight_inputs(void **state) {
 static void test_narrow_integers__wrap_between_operators(void **state) {
     ops_case  *c = *state;
     fm_tensor *a = ops_input(c, "a", FLASHMEM_U8, OPS_SHAPE(8)), *b = ops_input(c, "b", FLASHMEM_U8, OPS_SHAPE(8));
-    fm_tensor *sum = BINARY("Add", a, b);
+    fm_tensor *sum = OPS_BINARY(c, "Add", a, b);
     ops_attr_int(c, "to", FLASHMEM_F32);
-    tree(c, UNARY("Cast", sum));
+    tree(c, OPS_UNARY(c, "Cast", sum));
     assert_int_equal(c->g.node_count, 2);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, ops_setup, ops_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -117,6 +117,15 @@ double fm_case_activate(fm_activation activation, double x, double p0, double p1
     return NAN;
 }
 
+double fm_case_finish(const fm_case *c, const fm_epilogue *ep, const int64_t *index, uint32_t channel, double sum) {
+    sum = (double)ep->alpha * sum + fm_case_at(c, &ep->bias, &index[channel]) + fm_case_at(c, &ep->pre, index);
+    return fm_case_activate(ep->activation, sum, ep->p0, ep->p1) + fm_case_at(c, &ep->post, index);
+}
+
+fm_emit fm_case_emit(fm_case *c, flashmem_layout layout, uint32_t device) {
+    return (fm_emit){ .builder = &c->builder, .weights = c->weights, .target = { .layout = layout, .device = device } };
+}
+
 static void execute(fm_case *c, fm_harness *h, const fm_program *program, void **data, uint32_t part_panels,
                     const char *label) {
     flashmem_error err = { 0 };

@@ -36,6 +36,10 @@ uint32_t fm_case_dense(fm_case *c, uint64_t count, float **data);
 /* Element of a view, 0 when absent; of the values' host arrays. */
 float  fm_case_at(const fm_case *c, const fm_view *view, const int64_t *index);
 double fm_case_activate(fm_activation activation, double x, double p0, double p1);
+/* act(alpha * sum + bias + pre) + post at an index of the output, whose axis `channel` the bias runs along. */
+double fm_case_finish(const fm_case *c, const fm_epilogue *ep, const int64_t *index, uint32_t channel, double sum);
+/* What rows emit the case's program with, after its weights.  device: FM_DEVICE_* bits. */
+fm_emit fm_case_emit(fm_case *c, flashmem_layout layout, uint32_t device);
 
 /* Runs the program whole and, where part_panels > 0, in parts; output elements are compared with want (dense, out's
  * shape) to tolerance, parts with the whole for equality, and elements outside the view must be as before. */

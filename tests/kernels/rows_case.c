@@ -7,22 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/base/cmocka_setup.h"
+#include "tests/kernels/harness_fixture.h"
 
-static fm_harness *harness;
-
-int fm_rows_setup(void **state) {
-    flashmem_error err = { 0 };
-    (void)state;
-    if (fm_harness_open(&harness, &err) != FLASHMEM_OK) return print_error("%s\n", err.message), 1;
-    return 0;
-}
-
-int fm_rows_teardown(void **state) {
-    (void)state;
-    fm_harness_close(harness);
-    return 0;
-}
+int fm_rows_setup(void **state) { return open_harness(state); }
+int fm_rows_teardown(void **state) { return close_harness(state); }
 
 bool fm_rows_small(void) { return getenv("FLASHMEM_TEST_SMALL") != NULL; }
 

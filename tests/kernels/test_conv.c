@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/base/cmocka_setup.h"
 #include "tests/kernels/case.h"
+#include "tests/kernels/harness_fixture.h"
 
 typedef struct conv_case {
     int64_t       n, c, h, w, o;
@@ -41,21 +41,6 @@ static const conv_case cases[] = {
     { 1, 8, 9, 8, 16, { 3, 1 }, { 1, 2 }, { 1, 1 }, { 1, 0, 1, 0 }, 8, 1, 0, FM_ACT_NONE, 1, 0, 0, 0 },
 };
 
-static fm_harness *harness;
-
-static int open_harness(void **state) {
-    flashmem_error err = { 0 };
-    (void)state;
-    if (fm_harness_open(&harness, &err) != FLASHMEM_OK) return print_error("%s\n", err.message), 1;
-    return 0;
-}
-
-static int close_harness(void **state) {
-    (void)state;
-    fm_harness_close(harness);
-    return 0;
-}
-
 static fm_view image(fm_case *c, const int64_t *dims, bool channels_first, int64_t gap) {
     static const uint32_t last[4] = { 0, 2, 3, 1 };
     return fm_case_view(c, dims, 4, channels_first ? NULL : last, gap);
@@ -76,11 +61,6 @@ static void epilogue_of(fm_case *c, const conv_case *t, const int64_t *out, fm_e
     if (t->post) ep->post = image(c, out, t->out_first, 0);
 }
 
-static double finish(const fm_case *c, const fm_epilogue *ep, const int64_t *index, double sum) {
-    sum = (double)ep->alpha * sum + fm_case_at(c, &ep->bias, &index[1]) + fm_case_at(c, &ep->pre, index);
-    return fm_case_activate(ep->activation, sum, ep->p0, ep->p1) + fm_case_at(c, &ep->post, index);
-}
-
 /* weights: [kh][kw][C / group][O]. */
 static void host_conv(const fm_case *c, const fm_conv_desc *d, const float *weights, double *want) {
     const int64_t *in = d->x.shape.dims, *out = d->out.shape.dims;
@@ -98,7 +78,7 @@ static void host_conv(const fm_case *c, const fm_conv_desc *d, const float *weig
                                           (int64_t[]){ index[0], index[1] / group_out * group_in + j, ih, iw }) *
                        weights[(tap * group_in + j) * out[1] + index[1]];
         }
-        want[i] = finish(c, &d->epilogue, index, sum);
+        want[i] = fm_case_finish(c, &d->epilogue, index, 1, sum);
     }
 }
 
@@ -122,9 +102,7 @@ static uint32_t check_conv(const fm_row *row, const conv_case *t, flashmem_layou
     d.weight = t->group == 1 ? fm_case_weight(&c, layout, format, k, (uint64_t)t->o, 0, &weights)
                              : fm_case_dense(&c, k * (uint64_t)t->o, &weights);
     epilogue_of(&c, t, out, &d.epilogue);
-    fm_emit e = { .builder = &c.builder,
-                  .weights = c.weights,
-                  .target = { .layout = layout, .device = fm_harness_device_bits(harness) } };
+    fm_emit e = fm_case_emit(&c, layout, fm_harness_device_bits(harness));
     bool    fits = fm_row_fits(row, &e, &d);
     if (fits) {
         double *want = fm_arena_array(c.arena, (size_t)fm_shape_count(&d.out.shape), sizeof *want);
@@ -197,7 +175,7 @@ static void host_transpose(const fm_case *c, const fm_conv_transpose_desc *d, co
             }
         }
     for (int64_t i = 0, count = fm_shape_count(&d->out.shape); i < count; i++)
-        want[i] = finish(c, &d->epilogue, (int64_t[]){ 0, i / out[3] / out[2] % out[1], 0, 0 }, want[i]);
+        want[i] = fm_case_finish(c, &d->epilogue, (int64_t[]){ 0, i / out[3] / out[2] % out[1], 0, 0 }, 1, want[i]);
 }
 
 static void test_conv_transpose__every_row_matches_the_host(void **state) {
@@ -225,9 +203,7 @@ static void test_conv_transpose__every_row_matches_the_host(void **state) {
             fm_epilogue_init(&d.epilogue);
             d.epilogue.activation = FM_ACT_RELU;
             d.epilogue.bias = fm_case_view(&c, &out[1], 1, NULL, 0);
-            fm_emit e = { .builder = &c.builder,
-                          .weights = c.weights,
-                          .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = fm_harness_device_bits(harness) } };
+            fm_emit e = fm_case_emit(&c, FLASHMEM_LAYOUT_CPU, fm_harness_device_bits(harness));
             double *want = fm_arena_array(c.arena, (size_t)fm_shape_count(&d.out.shape), sizeof *want);
             assert_true(fm_row_fits(fm_rows[r], &e, &d));
             host_transpose(&c, &d, weights, want);

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/base/cmocka_setup.h"
 #include "tests/kernels/case.h"
+#include "tests/kernels/harness_fixture.h"
 
 enum { PLAIN, K_OUTER /* x [K][M], out [N][M] */, REVERSED, BROADCAST_ROWS, GAPS };
 
@@ -36,21 +36,6 @@ static const matmul_case cases[] = {
     { 1, 200, 513, 31, BROADCAST_ROWS, FM_ACT_NONE, 0, 0, 1, 0, 1 },
 };
 
-static fm_harness *harness;
-
-static int open_harness(void **state) {
-    flashmem_error err = { 0 };
-    (void)state;
-    if (fm_harness_open(&harness, &err) != FLASHMEM_OK) return print_error("%s\n", err.message), 1;
-    return 0;
-}
-
-static int close_harness(void **state) {
-    (void)state;
-    fm_harness_close(harness);
-    return 0;
-}
-
 static fm_view operand(fm_case *c, const int64_t *dims, uint32_t rank, int views, bool written) {
     static const uint32_t outer[4] = { 0, 2, 1, 3 }, outer4[4] = { 0, 1, 3, 2 };
     switch (views) {
@@ -73,12 +58,6 @@ static void epilogue_of(fm_case *c, const matmul_case *t, const int64_t *dims, u
     if (t->post) ep->post = operand(c, dims, rank, t->views, false);
 }
 
-/* index: of the output, rank axes, the last is the column. */
-static double finish(const fm_case *c, const fm_epilogue *ep, const int64_t *index, uint32_t rank, double sum) {
-    sum = (double)ep->alpha * sum + fm_case_at(c, &ep->bias, &index[rank - 1]) + fm_case_at(c, &ep->pre, index);
-    return fm_case_activate(ep->activation, sum, ep->p0, ep->p1) + fm_case_at(c, &ep->post, index);
-}
-
 static void host_matmul(const fm_case *c, const fm_matmul_desc *d, const float *matrix, double *want) {
     const int64_t *out = d->out.shape.dims, k = d->x.shape.dims[2];
     for (int64_t b = 0; b < out[0]; b++)
@@ -87,7 +66,7 @@ static void host_matmul(const fm_case *c, const fm_matmul_desc *d, const float *
                 double sum = 0;
                 for (int64_t i = 0; i < k; i++)
                     sum += (double)fm_case_at(c, &d->x, (int64_t[]){ b, m, i }) * matrix[i * out[2] + n];
-                *want++ = finish(c, &d->epilogue, (int64_t[]){ b, m, n }, 3, sum);
+                *want++ = fm_case_finish(c, &d->epilogue, (int64_t[]){ b, m, n }, 2, sum);
             }
 }
 
@@ -103,9 +82,7 @@ static uint32_t check_matmul(const fm_row *row, const matmul_case *t, flashmem_l
     d.out = operand(&c, out, 3, t->views, true);
     d.weight = fm_case_weight(&c, layout, format, (uint64_t)t->k, (uint64_t)t->n, t->padding * 64, &matrix);
     epilogue_of(&c, t, out, 3, &d.epilogue);
-    fm_emit e = { .builder = &c.builder,
-                  .weights = c.weights,
-                  .target = { .layout = layout, .device = fm_harness_device_bits(harness) } };
+    fm_emit e = fm_case_emit(&c, layout, fm_harness_device_bits(harness));
     bool    fits = fm_row_fits(row, &e, &d);
     if (fits) {
         double *want = fm_arena_array(c.arena, (size_t)(t->batch * t->m * t->n), sizeof *want);
@@ -142,7 +119,7 @@ static void host_batch(const fm_case *c, const fm_batch_matmul_desc *d, double *
         for (int64_t j = 0; j < k; j++)
             sum += (double)fm_case_at(c, &d->a, (int64_t[]){ b, h, m, j }) *
                    fm_case_at(c, &d->b, (int64_t[]){ b, h, j, n });
-        want[i] = finish(c, &d->epilogue, (int64_t[]){ b, h, m, n }, 4, sum);
+        want[i] = fm_case_finish(c, &d->epilogue, (int64_t[]){ b, h, m, n }, 3, sum);
     }
 }
 
@@ -159,9 +136,7 @@ static uint32_t check_batch(const fm_row *row, const matmul_case *t, int b_views
     d.b = operand(&c, b, 4, b_views, false);
     d.out = operand(&c, out, 4, t->views, true);
     epilogue_of(&c, t, out, 4, &d.epilogue);
-    fm_emit e = { .builder = &c.builder,
-                  .weights = c.weights,
-                  .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = fm_harness_device_bits(harness) } };
+    fm_emit e = fm_case_emit(&c, FLASHMEM_LAYOUT_CPU, fm_harness_device_bits(harness));
     bool    fits = fm_row_fits(row, &e, &d);
     if (fits) {
         double *want = fm_arena_array(c.arena, (size_t)fm_shape_count(&d.out.shape), sizeof *want);
@@ -203,9 +178,7 @@ static void test_matmul__adds_in_place(void **state) {
         d.weight = fm_case_weight(&c, FLASHMEM_LAYOUT_CPU, FM_WEIGHT_F32, 40, 70, 0, &matrix);
         fm_epilogue_init(&d.epilogue);
         d.epilogue.post = d.out;
-        fm_emit e = { .builder = &c.builder,
-                      .weights = c.weights,
-                      .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = fm_harness_device_bits(harness) } };
+        fm_emit e = fm_case_emit(&c, FLASHMEM_LAYOUT_CPU, fm_harness_device_bits(harness));
         if (fm_row_fits(fm_rows[r], &e, &d)) {
             double *want = fm_arena_array(c.arena, 30 * 70, sizeof *want);
             host_matmul(&c, &d, matrix, want);
@@ -226,9 +199,7 @@ static void test_matmul__refuses_what_it_cannot_compute(void **state) {
     d.out = fm_case_view(&c, (int64_t[]){ 1, 4, 70 }, 3, NULL, 0);
     d.weight = fm_case_weight(&c, FLASHMEM_LAYOUT_CPU, FM_WEIGHT_F32, 41, 70, 0, NULL); /* K is 40 */
     fm_epilogue_init(&d.epilogue);
-    fm_emit e = { .builder = &c.builder,
-                  .weights = c.weights,
-                  .target = { .layout = FLASHMEM_LAYOUT_CPU, .device = FM_DEVICE_CPU } };
+    fm_emit e = fm_case_emit(&c, FLASHMEM_LAYOUT_CPU, FM_DEVICE_CPU);
     assert_int_equal(fm_emit_matmul(&e, &d, &err), FLASHMEM_UNSUPPORTED);
     assert_non_null(strstr(err.message, "wrong"));
     d.x.dtype = FLASHMEM_I64;

@@ -165,7 +165,8 @@ static void test_replay__gpt_in_every_budget(void **state) {
             paint(&m, &r, budgets[i]);
             check_reads(&m, &r);
             assert_true(r.minimum <= 32000000); /* 26 MB of them are the outputs */
-            assert_true(r.read_depth == 16 && r.read_bytes == 512 << 10);
+            assert_true(r.read_depth >= 4 && r.read_bytes >= 256 << 10 && r.read_bytes <= 4 << 20);
+            assert_true((uint64_t)r.read_depth * r.read_bytes <= 16 << 20);
             if (i == 0) {
                 assert_true(r.resident_bytes == weights && r.peak >= weights);
                 latency = r.latency;

@@ -150,21 +150,13 @@ static flashmem_status emit(fm_lower *l, fm_conv_desc *d, const fm_tensor *w, fl
     return fm_emit_conv(&l->emit, d, err);
 }
 
-static flashmem_status side_view(fm_lower *l, fm_node *node, uint32_t input, fm_view *out, flashmem_error *err) {
-    fm_tensor *t = fm_node_input(node, input);
-    if (!t) return FLASHMEM_OK;
-    FM_TRY(fm_lower_view(l, t, out, err));
-    *out = fm_view_broadcast(out, &node->outputs[0]->shape);
-    *out = fm_window_view(out);
-    return FLASHMEM_OK;
-}
-
 static flashmem_status lower_conv(fm_lower *l, fm_node *node, flashmem_error *err) {
-    const fm_fused *f = node->params;
-    fm_tensor      *w = node->inputs[1], *bias = fm_node_input(node, FM_FUSED_BIAS), *t = node->outputs[0];
-    fm_window       window;
-    fm_view         x, out;
-    fm_conv_desc    d = { .name = node->name, .group = (uint32_t)fm_node_int(node, "group", 1) };
+    const fm_fused plain = { .alpha = 1 }, *f = node->params ? node->params : &plain;
+    const fm_sides sides = fm_fused_sides(node);
+    fm_tensor     *w = node->inputs[1], *t = node->outputs[0];
+    fm_window      window;
+    fm_view        x, out;
+    fm_conv_desc   d = { .name = node->name, .group = (uint32_t)fm_node_int(node, "group", 1) };
     FM_TRY(read_window(node, &window, err));
     FM_TRY(fm_window_2d(node, &window, d.kernel, d.stride, d.dilation, d.pad, err));
     if (!w->constant) return fm_node_unsupported(err, node, "weight '%s' is known only at run time", w->name);
@@ -172,16 +164,9 @@ static flashmem_status lower_conv(fm_lower *l, fm_node *node, flashmem_error *er
     out = fm_lower_output(l, t, window.axes == 1 ? channels_last_1d : channels_last);
     d.x = fm_window_view(&x);
     d.out = fm_window_view(&out);
-    fm_epilogue_init(&d.epilogue);
-    if (bias) FM_TRY(fm_lower_vector(l, bias, w->shape.dims[0], &d.epilogue.bias, err));
-    if (f) {
-        d.epilogue.alpha = f->alpha;
-        d.epilogue.activation = f->activation;
-        d.epilogue.p0 = f->p0;
-        d.epilogue.p1 = f->p1;
-        FM_TRY(side_view(l, node, FM_FUSED_PRE, &d.epilogue.pre, err));
-        FM_TRY(side_view(l, node, FM_FUSED_POST, &d.epilogue.post, err));
-    }
+    FM_TRY(fm_lower_epilogue(l, f, &sides, w->shape.dims[0], &t->shape, &d.epilogue, err));
+    if (sides.pre) d.epilogue.pre = fm_window_view(&d.epilogue.pre);
+    if (sides.post) d.epilogue.post = fm_window_view(&d.epilogue.post);
     return emit(l, &d, w, err);
 }
 

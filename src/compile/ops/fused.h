@@ -19,6 +19,18 @@ typedef struct fm_fused {
     bool          transpose_x, transpose_w; /* fm.MatMul: the last two axes */
 } fm_fused;
 
+/* The inputs of an epilogue; NULL: absent. */
+typedef struct fm_sides {
+    fm_tensor *bias, *pre, *post;
+} fm_sides;
+
+/* Those of a node with the inputs of fm.MatMul and fm.Conv (Conv, without pre and post, is one). */
+fm_sides fm_fused_sides(const fm_node *node);
+/* The epilogue f with its sides as the kernels see them: bias a vector of `outputs` elements, pre and post broadcast to
+ * shape. */
+flashmem_status fm_lower_epilogue(struct fm_lower *l, const fm_fused *f, const fm_sides *sides, int64_t outputs,
+                                  const fm_shape *shape, fm_epilogue *out, flashmem_error *err);
+
 /* fm.Attention: inputs q [.., S, D], k [.., T, D] (or [.., D, T]), v [.., T, Dv], mask (may be absent; added, or bool);
  * rank 3 [B, S, D] or 4 [B, H, S, D]. */
 typedef struct fm_attention_params {

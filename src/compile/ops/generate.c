@@ -26,14 +26,14 @@ static flashmem_status constant_value(fm_graph *g, const fm_node *node, const fm
 }
 
 static flashmem_status infer_constant(fm_graph *g, fm_node *node, flashmem_error *err) {
-    const fm_recipe *r;
+    const fm_recipe *r = NULL;
     FM_TRY(constant_value(g, node, &r, err));
     fm_infer_output(node, 0, r->dtype, &r->shape);
     return FLASHMEM_OK;
 }
 
 static flashmem_status fold_constant(fm_graph *g, fm_node *node, flashmem_error *err) {
-    const fm_recipe *r;
+    const fm_recipe *r = NULL;
     FM_TRY(constant_value(g, node, &r, err));
     node->outputs[0]->constant = r;
     return FLASHMEM_OK;

@@ -89,7 +89,8 @@ static flashmem_status infer_fused(fm_graph *g, fm_node *node, flashmem_error *e
 
 /* What MatMul, Gemm and fm.MatMul come down to. */
 typedef struct operands {
-    fm_tensor *x, *w, *bias, *pre, *post;
+    fm_tensor *x, *w;
+    fm_sides   sides;
     fm_fused   fused;
 } operands;
 
@@ -136,24 +137,6 @@ static const fm_recipe *matrix_recipe(fm_arena *arena, const fm_tensor *w, bool 
     return transpose ? fm_recipe_transpose(arena, r, swapped) : r;
 }
 
-static flashmem_status epilogue_views(fm_lower *l, const operands *o, const fm_view *out, fm_epilogue *e,
-                                      flashmem_error *err) {
-    fm_epilogue_init(e);
-    e->alpha = o->fused.alpha;
-    e->activation = o->fused.activation;
-    e->p0 = o->fused.p0;
-    e->p1 = o->fused.p1;
-    if (o->bias) FM_TRY(fm_lower_vector(l, o->bias, out->shape.dims[out->shape.rank - 1], &e->bias, err));
-    fm_tensor *sides[2] = { o->pre, o->post };
-    fm_view   *views[2] = { &e->pre, &e->post };
-    for (uint32_t i = 0; i < 2; i++) {
-        if (!sides[i]) continue;
-        FM_TRY(fm_lower_view(l, sides[i], views[i], err));
-        *views[i] = fm_view_broadcast(views[i], &out->shape);
-    }
-    return FLASHMEM_OK;
-}
-
 /* The output with the axes that vectors lost put back. */
 static fm_view full_output(const fm_view *out, bool vector_x, bool vector_w) {
     fm_view full = *out;
@@ -187,7 +170,7 @@ static flashmem_status lower_product(fm_lower *l, fm_node *node, const operands 
     const fm_recipe     *left = NULL;
     m.weight = matrix_recipe(arena, o->w, tw, true);
     m.weight_name = o->w->name;
-    if (!m.weight && !o->bias) left = matrix_recipe(arena, o->x, tx, false);
+    if (!m.weight && !o->sides.bias) left = matrix_recipe(arena, o->x, tx, false);
     if (!left) {
         FM_TRY(fm_lower_view(l, o->x, &m.a, err));
         m.a = as_matrix(m.a, false, tx);
@@ -198,10 +181,10 @@ static flashmem_status lower_product(fm_lower *l, fm_node *node, const operands 
     }
     fm_view out = fm_lower_output(l, t, NULL);
     m.out = full_output(&out, vector_x, vector_w);
-    if (vector_x || vector_w) assert(!o->pre && !o->post);
-    FM_TRY(epilogue_views(l, o, &m.out, &m.epilogue, err));
+    if (vector_x || vector_w) assert(!o->sides.pre && !o->sides.post);
     fm_shape full = m.out.shape;
-    int64_t  k = left ? left->shape.dims[1] : m.a.shape.dims[m.a.shape.rank - 1];
+    FM_TRY(fm_lower_epilogue(l, &o->fused, &o->sides, full.dims[full.rank - 1], &full, &m.epilogue, err));
+    int64_t k = left ? left->shape.dims[1] : m.a.shape.dims[m.a.shape.rank - 1];
     if (!left) {
         fm_shape s = batch_of(&full, full.dims[full.rank - 2], k);
         m.a = fm_view_broadcast(&m.a, &s);
@@ -252,8 +235,8 @@ static flashmem_status gemm_addend(fm_lower *l, fm_node *node, operands *o, flas
         c = scaled;
     }
     bool row = c->shape.rank < 2 || c->shape.dims[0] == 1;
-    if (row && c->constant) o->bias = c;
-    else o->pre = c;
+    if (row && c->constant) o->sides.bias = c;
+    else o->sides.pre = c;
     return FLASHMEM_OK;
 }
 
@@ -267,12 +250,9 @@ static flashmem_status lower_gemm(fm_lower *l, fm_node *node, flashmem_error *er
 
 static flashmem_status lower_fused(fm_lower *l, fm_node *node, flashmem_error *err) {
     const fm_fused *f = node->params;
-    operands        o = { .x = node->inputs[FM_FUSED_X],
-                          .w = node->inputs[FM_FUSED_W],
-                          .bias = fm_node_input(node, FM_FUSED_BIAS),
-                          .pre = fm_node_input(node, FM_FUSED_PRE),
-                          .post = fm_node_input(node, FM_FUSED_POST),
-                          .fused = *f };
+    operands        o = {
+               .x = node->inputs[FM_FUSED_X], .w = node->inputs[FM_FUSED_W], .sides = fm_fused_sides(node), .fused = *f
+    };
     return lower_product(l, node, &o, err);
 }
 

@@ -20,7 +20,7 @@ const fm_op *fm_op_find(const char *op_type, const char *domain) {
 }
 
 /* Every attribute of the operators known here: one name has one kind, whichever operator it stands at. */
-enum { ANY_KIND = 0 };
+#define ANY_KIND ((fm_attr_kind)0)
 static const struct {
     const char  *name;
     fm_attr_kind kind;

@@ -20,7 +20,7 @@ static flashmem_status combination_of(const fm_node *node, combination *out, fla
 }
 
 static flashmem_status infer_common(const fm_node *node, flashmem_error *err) {
-    combination how;
+    combination how = COMBINE_NONE;
     FM_TRY(fm_infer_type(node, 1, FM_TYPES_INDEX, err));
     FM_TRY(fm_infer_same_type(node, 0, 2, err));
     FM_TRY(combination_of(node, &how, err));
@@ -110,8 +110,8 @@ static flashmem_status checked_index(const fm_node *node, int64_t index, int64_t
 static flashmem_status fold_nd(fm_graph *g, fm_node *node, flashmem_error *err) {
     fm_array    in[3], y;
     bool        fits;
-    combination how;
-    int64_t     strides[FM_MAX_RANK], index, inner = 1;
+    combination how = COMBINE_NONE;
+    int64_t     strides[FM_MAX_RANK], index = 0, inner = 1;
     FM_TRY(combination_of(node, &how, err));
     FM_TRY(load(g, node, in, &y, &fits, err));
     if (!fits) return FLASHMEM_OK;
@@ -134,7 +134,7 @@ static flashmem_status fold_nd(fm_graph *g, fm_node *node, flashmem_error *err) 
 static flashmem_status fold_elements(fm_graph *g, fm_node *node, flashmem_error *err) {
     fm_array    in[3], y;
     bool        fits;
-    combination how;
+    combination how = COMBINE_NONE;
     uint32_t    axis;
     int64_t     strides[FM_MAX_RANK], i = 0;
     FM_TRY(combination_of(node, &how, err));
@@ -144,7 +144,7 @@ static flashmem_status fold_elements(fm_graph *g, fm_node *node, flashmem_error 
     fm_walk w;
     fm_dense_strides(&in[0].shape, strides);
     for (fm_walk_init(&w, &in[1].shape); !w.done; fm_walk_next(&w), i++) {
-        int64_t to = 0, index;
+        int64_t to = 0, index = 0;
         FM_TRY(checked_index(node, fm_array_int(&in[1], i), in[0].shape.dims[axis], &index, err));
         for (uint32_t k = 0; k < in[0].shape.rank; k++) to += strides[k] * (k == axis ? index : w.index[k]);
         combine(how, &y, to, &in[2], i);
@@ -157,7 +157,7 @@ static flashmem_status fold_elements(fm_graph *g, fm_node *node, flashmem_error 
 
 static flashmem_status lower(fm_lower *l, fm_node *node, bool elements, flashmem_error *err) {
     fm_scatter_desc d = { .name = node->name, .elements = elements };
-    combination     how;
+    combination     how = COMBINE_NONE;
     FM_TRY(combination_of(node, &how, err));
     if (how != COMBINE_NONE)
         return fm_node_unsupported(err, node, "reduction '%s' at run time", fm_node_string(node, "reduction", ""));

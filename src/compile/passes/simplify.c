@@ -166,6 +166,7 @@ enum { SMALL_CONSTANT = 256 };
 static const void *small_data(const fm_tensor *t, size_t *bytes) {
     const void *data = t->constant ? fm_recipe_data(t->constant) : NULL;
     int64_t     count = data ? fm_shape_count(&t->shape) : -1;
+    *bytes = 0;
     if (count < 0 || count > SMALL_CONSTANT) return NULL;
     *bytes = (size_t)count * fm_dtype_bytes(t->dtype);
     return *bytes <= SMALL_CONSTANT ? data : NULL;
