@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "console.h"
+#include "output.h"
 #include "pack_cache.h"
 #include "report.h"
 
@@ -32,26 +33,26 @@ static int write_manifest(const char *model, const char *temporary, flashmem_err
 }
 
 /* A file that changed meanwhile would be taken for what is in the pack. */
-static int commit_manifest(const cli_options *options, const char *temporary) {
-    if (cli_manifest_stale(temporary)) {
+static int commit_manifest(const cli_options *options, const cli_output *output) {
+    flashmem_error error = { 0 };
+    if (cli_manifest_stale(output->temporary)) {
         unlink(options->output);
         return cli_usage("%s: it or its external data changed while it was compiled", options->path), 1;
     }
-    return rename(temporary, options->manifest) ? (cli_usage("%s: %s", options->manifest, strerror(errno)), 1) : 0;
+    return cli_output_end(output, options->manifest, true, &error) ? 0 : cli_fail(&error);
 }
 
 static int compile(const cli_options *options, const flashmem_compile_options *to, flashmem_compile_report *report) {
-    char           temporary[4096];
+    cli_output     manifest;
     flashmem_error error = { 0 };
     if (!options->manifest)
         return flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error) : 0;
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.tmp", options->manifest, (long)getpid()) >= (int)sizeof temporary)
-        return cli_usage("%s: the path is too long", options->manifest), 1;
-    int code = write_manifest(options->path, temporary, &error);
+    if (!cli_output_begin(&manifest, options->manifest, &error)) return cli_fail(&error);
+    int code = write_manifest(options->path, manifest.temporary, &error);
     if (code) return code;
     code = flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error)
-                                                                                : commit_manifest(options, temporary);
-    if (code) unlink(temporary);
+                                                                                : commit_manifest(options, &manifest);
+    if (code) unlink(manifest.temporary);
     return code;
 }
 
