@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -13,10 +12,8 @@
 #include "report.h"
 
 static int print_file(void *user, const char *path) {
-    struct stat st;
-    if (stat(path, &st)) return 1;
-    long long mtime = (long long)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    return fprintf(user, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino, path) < 0;
+    char line[CLI_MANIFEST_LINE];
+    return !cli_manifest_line(path, line, sizeof line) || fputs(line, user) < 0;
 }
 
 /* The files a compiled pack depends on, one line each: "size mtime_ns inode path", as they are before compilation.
