@@ -41,8 +41,8 @@ bool cli_manifest_line(const char *path, char *line, size_t bytes) {
     struct stat st;
     if (stat(path, &st)) return false;
     long long mtime = (long long)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    int       head = snprintf(line, bytes, "%lld %lld %llu ", (long long)st.st_size, mtime, (unsigned long long)st.st_ino);
-    size_t    at = (size_t)head;
+    int    head = snprintf(line, bytes, "%lld %lld %llu ", (long long)st.st_size, mtime, (unsigned long long)st.st_ino);
+    size_t at = (size_t)head;
     for (; *path; path++) {
         if (at + 4 > bytes) return false;
         if (*path == '\n' || *path == '\\') line[at++] = '\\';

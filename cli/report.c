@@ -79,8 +79,8 @@ int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats 
         "serial_ms", serial, "compute_ms", first->compute_seconds * 1e3, "steps", (int)first->steps, "kernel_steps",
         (int)first->kernel_steps, "weights_bytes", (json_int_t)first->weight_bytes, "flops", first->flops, "cache",
         "program", first->program_cache_hit ? "hit" : "miss", "pack", pack->cache, "device",
-        cli_report_text(first->device_name), "memory_path", first->memory_path ? first->memory_path : "",
-        "pack", "path", cli_report_text(pack->path), "clock", "outputs_ready_ns", (json_int_t)f->ready_ns);
+        cli_report_text(first->device_name), "memory_path", first->memory_path ? first->memory_path : "", "pack",
+        "path", cli_report_text(pack->path), "clock", "outputs_ready_ns", (json_int_t)f->ready_ns);
     return cli_report_save(root, path);
 }
 
@@ -94,9 +94,9 @@ int cli_report_plan(const char *path, const cli_pack *pack, const flashmem_stats
 }
 
 int cli_report_compile(const char *path, const flashmem_compile_report *r, uint64_t peak_bytes) {
-    return cli_report_save(json_pack("{s:i,s:i,s:i,s:I,s:I,s:f,s:I}", "graph_nodes", (int)r->graph_nodes, "steps", (int)r->steps,
-                          "kernel_programs", (int)r->kernel_programs, "weights_bytes", (json_int_t)r->weight_bytes,
-                          "pack_bytes", (json_int_t)r->pack_bytes, "seconds", r->seconds, "process_peak_bytes",
-                          (json_int_t)peak_bytes),
-                path);
+    return cli_report_save(json_pack("{s:i,s:i,s:i,s:I,s:I,s:f,s:I}", "graph_nodes", (int)r->graph_nodes, "steps",
+                                     (int)r->steps, "kernel_programs", (int)r->kernel_programs, "weights_bytes",
+                                     (json_int_t)r->weight_bytes, "pack_bytes", (json_int_t)r->pack_bytes, "seconds",
+                                     r->seconds, "process_peak_bytes", (json_int_t)peak_bytes),
+                           path);
 }

@@ -10,10 +10,10 @@
 #include "compile/passes/passes.h"
 
 typedef struct compilation {
-    fm_arena                      *arena;
-    fm_graph                       graph;
-    fm_log                         log;
-    const char                    *pack_path;
+    fm_arena                       *arena;
+    fm_graph                        graph;
+    fm_log                          log;
+    const char                     *pack_path;
     const flashmem_compile_options *options;
     flashmem_compile_report         report;
 } compilation;
@@ -52,8 +52,12 @@ typedef struct pass_row {
 } pass_row;
 
 static const pass_row passes[] = {
-    { "fold", fm_pass_fold },           { "simplify", fm_pass_simplify }, { "recognise", fm_pass_recognise },
-    { "fold_norms", fm_pass_fold_norms }, { "attention", fm_pass_attention }, { "epilogue", fm_pass_epilogue },
+    { "fold", fm_pass_fold },
+    { "simplify", fm_pass_simplify },
+    { "recognise", fm_pass_recognise },
+    { "fold_norms", fm_pass_fold_norms },
+    { "attention", fm_pass_attention },
+    { "epilogue", fm_pass_epilogue },
     { "elementwise", fm_pass_elementwise },
 };
 enum { PASSES = sizeof passes / sizeof *passes };
@@ -99,8 +103,10 @@ static flashmem_status check_pack_path(const compilation *c, fm_onnx_model *mode
     if (stat(c->pack_path, &check.pack) != 0) return FLASHMEM_OK;
     if (!compare_with_pack(&check, c->graph.path)) FM_TRY(fm_onnx_each_file(model, compare_with_pack, &check, err));
     if (!check.same) return FLASHMEM_OK;
-    return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%s: the pack would replace '%s', which the model consists of: "
-                   "give another name", c->pack_path, check.same);
+    return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                   "%s: the pack would replace '%s', which the model consists of: "
+                   "give another name",
+                   c->pack_path, check.same);
 }
 
 static flashmem_status import_model(compilation *c, flashmem_error *err) {

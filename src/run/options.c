@@ -26,7 +26,8 @@ static flashmem_status check_options(const flashmem_run_options *o, flashmem_err
     bool valued = o->budget_kind == FLASHMEM_BUDGET_BYTES || o->budget_kind == FLASHMEM_BUDGET_PERCENT ||
                   o->budget_kind == FLASHMEM_BUDGET_LEAVE;
     if (valued && (!isfinite(o->budget_value) || o->budget_value < 0 || o->budget_value > 1e18))
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "a budget of %g: a number from 0 to 1e18 is wanted", o->budget_value);
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "a budget of %g: a number from 0 to 1e18 is wanted",
+                       o->budget_value);
     if (o->memory_path == FLASHMEM_PATH_TEXTURE_EMBEDDED || o->memory_path == FLASHMEM_PATH_DMA)
         return fm_fail(err, FLASHMEM_UNSUPPORTED,
                        "memory path '%s' is not built in this version; 'in-place' and 'texture-copy' are",
