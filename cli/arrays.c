@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <minizip/unzip.h>
+
+#include "output.h"
 
 static const struct {
     flashmem_dtype dtype;
@@ -272,16 +273,15 @@ static size_t npy_header(char *buffer, size_t bytes, flashmem_dtype dtype, uint3
 
 bool cli_array_write(const char *path, flashmem_dtype dtype, uint32_t rank, const int64_t *dims, const void *data,
                      uint64_t bytes, flashmem_error *error) {
-    char   header[1024], temporary[4096];
-    size_t header_bytes = npy_header(header, sizeof header, dtype, rank, dims);
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof temporary)
-        return cli_error(error, FLASHMEM_INVALID_ARGUMENT, "%s: the path is too long", path);
-    FILE *file = fopen(temporary, "wb");
-    if (!file) return cli_error(error, FLASHMEM_IO, "%s: %s", temporary, strerror(errno));
+    char       header[1024];
+    cli_output output;
+    size_t     header_bytes = npy_header(header, sizeof header, dtype, rank, dims);
+    if (!cli_output_begin(&output, path, error)) return false;
+    FILE *file = fopen(output.temporary, "wb");
+    if (!file) return cli_error(error, FLASHMEM_IO, "%s: %s", output.temporary, strerror(errno));
     bool ok = fwrite(header, 1, header_bytes, file) == header_bytes && fwrite(data, 1, (size_t)bytes, file) == bytes;
-    ok = fclose(file) == 0 && ok && rename(temporary, path) == 0;
-    if (ok) return true;
-    int why = errno;
-    unlink(temporary);
-    return cli_error(error, why == ENOSPC ? FLASHMEM_DISK_FULL : FLASHMEM_IO, "%s: %s", path, strerror(why));
+    int  why = errno;
+    if (fclose(file)) ok = false;
+    else errno = why;
+    return cli_output_end(&output, path, ok, error);
 }

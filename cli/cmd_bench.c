@@ -16,6 +16,7 @@
 #include "console.h"
 #include "inputs.h"
 #include "pack_cache.h"
+#include "report.h"
 
 typedef struct bench {
     const cli_options *options;
@@ -392,18 +393,16 @@ static int write_json(const bench *b, const bench_result *r) {
         { "direct", b->direct },
     };
     json_t *root = json_object();
-    json_object_set_new(root, "model", json_string(b->options->path));
-    json_object_set_new(root, "device", json_string(b->device));
-    json_object_set_new(root, "weights", json_string(b->weight_type));
-    json_object_set_new(root, "budget", json_string(b->options->budget ? b->options->budget : "auto"));
-    if (b->peer.count || b->peer_warm.count) json_object_set_new(root, "peer", json_string(b->peer_label));
+    json_object_set_new(root, "model", cli_report_text(b->options->path));
+    json_object_set_new(root, "device", cli_report_text(b->device));
+    json_object_set_new(root, "weights", cli_report_text(b->weight_type));
+    json_object_set_new(root, "budget", cli_report_text(b->options->budget ? b->options->budget : "auto"));
+    if (b->peer.count || b->peer_warm.count) json_object_set_new(root, "peer", cli_report_text(b->peer_label));
     for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
         json_object_set_new(root, spreads[i].name, spread(spreads[i].s));
     for (size_t i = 0; i < sizeof singles / sizeof *singles; i++)
         json_object_set_new(root, singles[i].name, real(singles[i].value));
-    int failed = json_dump_file(root, b->options->json, JSON_INDENT(2));
-    json_decref(root);
-    return failed ? (cli_usage("%s: cannot be written", b->options->json), 1) : 0;
+    return cli_report_save(root, b->options->json);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {

@@ -3,19 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "console.h"
+#include "output.h"
 #include "pack_cache.h"
 #include "report.h"
 
 static int print_file(void *user, const char *path) {
-    struct stat st;
-    if (stat(path, &st)) return 1;
-    long long mtime = (long long)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    return fprintf(user, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino, path) < 0;
+    char line[CLI_MANIFEST_LINE];
+    return !cli_manifest_line(path, line, sizeof line) || fputs(line, user) < 0;
 }
 
 /* The files a compiled pack depends on, one line each: "size mtime_ns inode path", as they are before compilation.
@@ -32,26 +30,26 @@ static int write_manifest(const char *model, const char *temporary, flashmem_err
 }
 
 /* A file that changed meanwhile would be taken for what is in the pack. */
-static int commit_manifest(const cli_options *options, const char *temporary) {
-    if (cli_manifest_stale(temporary)) {
+static int commit_manifest(const cli_options *options, const cli_output *output) {
+    flashmem_error error = { 0 };
+    if (cli_manifest_stale(output->temporary)) {
         unlink(options->output);
         return cli_usage("%s: it or its external data changed while it was compiled", options->path), 1;
     }
-    return rename(temporary, options->manifest) ? (cli_usage("%s: %s", options->manifest, strerror(errno)), 1) : 0;
+    return cli_output_end(output, options->manifest, true, &error) ? 0 : cli_fail(&error);
 }
 
 static int compile(const cli_options *options, const flashmem_compile_options *to, flashmem_compile_report *report) {
-    char           temporary[4096];
+    cli_output     manifest;
     flashmem_error error = { 0 };
     if (!options->manifest)
         return flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error) : 0;
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.tmp", options->manifest, (long)getpid()) >= (int)sizeof temporary)
-        return cli_usage("%s: the path is too long", options->manifest), 1;
-    int code = write_manifest(options->path, temporary, &error);
+    if (!cli_output_begin(&manifest, options->manifest, &error)) return cli_fail(&error);
+    int code = write_manifest(options->path, manifest.temporary, &error);
     if (code) return code;
     code = flashmem_compile(options->path, options->output, to, report, &error) ? cli_fail(&error)
-                                                                                : commit_manifest(options, temporary);
-    if (code) unlink(temporary);
+                                                                                : commit_manifest(options, &manifest);
+    if (code) unlink(manifest.temporary);
     return code;
 }
 

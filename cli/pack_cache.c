@@ -36,19 +36,35 @@ static uint64_t hash_text(uint64_t hash, const char *text) {
     return (hash ^ '\n') * 0x100000001B3u;
 }
 
-/* One manifest line: "size mtime_ns inode path". */
-static bool stat_line(const char *path, char *line, size_t bytes) {
+/* "size mtime_ns inode path"; in the path a line end is written \n and a backslash \\. */
+bool cli_manifest_line(const char *path, char *line, size_t bytes) {
     struct stat st;
     if (stat(path, &st)) return false;
     long long mtime = (long long)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    return snprintf(line, bytes, "%lld %lld %llu %s\n", (long long)st.st_size, mtime, (unsigned long long)st.st_ino,
-                    path) < (int)bytes;
+    int    head = snprintf(line, bytes, "%lld %lld %llu ", (long long)st.st_size, mtime, (unsigned long long)st.st_ino);
+    size_t at = (size_t)head;
+    for (; *path; path++) {
+        if (at + 4 > bytes) return false;
+        if (*path == '\n' || *path == '\\') line[at++] = '\\';
+        line[at++] = *path == '\n' ? 'n' : *path;
+    }
+    if (at + 2 > bytes) return false;
+    memcpy(line + at, "\n", 2);
+    return true;
+}
+
+static void unescape(char *to, const char *from) {
+    for (; *from; from++) {
+        if (*from == '\\' && from[1]) *to++ = *++from == 'n' ? '\n' : *from;
+        else *to++ = *from;
+    }
+    *to = 0;
 }
 
 const char *cli_manifest_stale(const char *path) {
     FILE *file = fopen(path, "r");
     if (!file) return "not compiled before with these options";
-    static char line[PATH_MAX + 128], now[PATH_MAX + 128];
+    static char line[CLI_MANIFEST_LINE], now[CLI_MANIFEST_LINE], file_path[CLI_MANIFEST_LINE];
     const char *why = "its file list is empty";
     while (fgets(line, sizeof line, file)) {
         char *name = line;
@@ -58,7 +74,8 @@ const char *cli_manifest_stale(const char *path) {
         char *end = strchr(name, '\n');
         if (!end) break;
         *end = 0;
-        bool there = stat_line(name, now, sizeof now);
+        unescape(file_path, name);
+        bool there = cli_manifest_line(file_path, now, sizeof now);
         *end = '\n';
         why = "the model, its external data or this program changed";
         if (!there || strcmp(line, now)) break;

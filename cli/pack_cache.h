@@ -24,6 +24,9 @@ void cli_pack_release(cli_pack *pack);
 void cli_pack_distrust(const cli_pack *pack, const flashmem_error *error);
 /* For the interrupt handler: also stops the compiler when a signal reached only this process. */
 void cli_pack_interrupt(void);
+enum { CLI_MANIFEST_LINE = 2 * 4096 + 128 };
+/* One line of a manifest, with its line end: the file's size, time, inode and path.  False: no such file. */
+bool cli_manifest_line(const char *path, char *line, size_t bytes);
 /* Why a list of files ("size mtime_ns inode path" lines) does not hold any more, or NULL: every file is as it was. */
 const char *cli_manifest_stale(const char *path);
 bool        cli_is_pack(const char *path); /* by its first bytes */

@@ -4,27 +4,40 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "arrays.h"
 #include "console.h"
+#include "output.h"
 
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 static json_t *bytes(uint64_t n) { return json_integer((json_int_t)n); }
 
-static int save(json_t *root, const char *path) {
-    char temporary[4096];
-    snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
-    int why = root && !json_dump_file(root, temporary, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) &&
-                      !rename(temporary, path)
-                  ? 0
-              : errno ? errno
-                      : EIO;
+/* Paths and names need not be UTF-8, JSON must be: what is not becomes '?'. */
+json_t *cli_report_text(const char *from) {
+    json_t *whole = json_string(from ? from : "");
+    if (whole) return whole;
+    char *copy = strdup(from);
+    for (char *at = copy; at && *at; at++)
+        if ((unsigned char)*at > 127) *at = '?';
+    whole = json_string(copy);
+    free(copy);
+    return whole;
+}
+
+int cli_report_save(json_t *root, const char *path) {
+    cli_output     output;
+    flashmem_error error = { 0 };
+    bool           ok = root || cli_error(&error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for the report", path);
+    ok = ok && cli_output_begin(&output, path, &error);
+    if (ok) {
+        errno = 0;
+        ok = json_dump_file(root, output.temporary, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) == 0;
+        ok = cli_output_end(&output, path, ok, &error);
+    }
     json_decref(root);
-    if (!why) return 0;
-    unlink(temporary);
-    return cli_usage("%s: %s", path, strerror(why)), 1;
+    return ok ? 0 : cli_fail(&error);
 }
 
 static json_t *memory_object(const flashmem_stats *s) {
@@ -61,14 +74,14 @@ int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats 
     json_t *serial = json_pack("{s:f,s:f,s:f}", "startup", first->serial_startup * 1e3, "read",
                                first->serial_read * 1e3, "compute", first->serial_compute * 1e3);
     json_t *root = json_pack(
-        "{s:o,s:o,s:o,s:{s:f,s:f},s:o,s:f,s:i,s:i,s:I,s:f,s:{s:s,s:s},s:s,s:s,s:{s:s},s:{s:I}}", "latency_ms", latency,
+        "{s:o,s:o,s:o,s:{s:f,s:f},s:o,s:f,s:i,s:i,s:I,s:f,s:{s:s,s:s},s:o,s:s,s:{s:o},s:{s:I}}", "latency_ms", latency,
         "memory", memory, "io", io, "stall_ms", "total", first->stall * 1e3, "predicted", first->predicted_stall * 1e3,
         "serial_ms", serial, "compute_ms", first->compute_seconds * 1e3, "steps", (int)first->steps, "kernel_steps",
         (int)first->kernel_steps, "weights_bytes", (json_int_t)first->weight_bytes, "flops", first->flops, "cache",
         "program", first->program_cache_hit ? "hit" : "miss", "pack", pack->cache, "device",
-        first->device_name ? first->device_name : "", "memory_path", first->memory_path ? first->memory_path : "",
-        "pack", "path", pack->path, "clock", "outputs_ready_ns", (json_int_t)f->ready_ns);
-    return save(root, path);
+        cli_report_text(first->device_name), "memory_path", first->memory_path ? first->memory_path : "", "pack",
+        "path", cli_report_text(pack->path), "clock", "outputs_ready_ns", (json_int_t)f->ready_ns);
+    return cli_report_save(root, path);
 }
 
 int cli_report_plan(const char *path, const cli_pack *pack, const flashmem_stats *s) {
@@ -77,13 +90,13 @@ int cli_report_plan(const char *path, const cli_pack *pack, const flashmem_stats
                              (json_int_t)s->planned_peak_bytes, "predicted_latency_ms", s->predicted_latency * 1e3,
                              "predicted_stall_ms", s->predicted_stall * 1e3, "memory", memory_object(s), "cache",
                              "pack", pack->cache);
-    return save(root, path);
+    return cli_report_save(root, path);
 }
 
 int cli_report_compile(const char *path, const flashmem_compile_report *r, uint64_t peak_bytes) {
-    return save(json_pack("{s:i,s:i,s:i,s:I,s:I,s:f,s:I}", "graph_nodes", (int)r->graph_nodes, "steps", (int)r->steps,
-                          "kernel_programs", (int)r->kernel_programs, "weights_bytes", (json_int_t)r->weight_bytes,
-                          "pack_bytes", (json_int_t)r->pack_bytes, "seconds", r->seconds, "process_peak_bytes",
-                          (json_int_t)peak_bytes),
-                path);
+    return cli_report_save(json_pack("{s:i,s:i,s:i,s:I,s:I,s:f,s:I}", "graph_nodes", (int)r->graph_nodes, "steps",
+                                     (int)r->steps, "kernel_programs", (int)r->kernel_programs, "weights_bytes",
+                                     (json_int_t)r->weight_bytes, "pack_bytes", (json_int_t)r->pack_bytes, "seconds",
+                                     r->seconds, "process_peak_bytes", (json_int_t)peak_bytes),
+                           path);
 }

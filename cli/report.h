@@ -2,6 +2,8 @@
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
 
+#include <jansson.h>
+
 #include "flashmem/compile.h"
 #include "flashmem/run.h"
 #include "pack_cache.h"
@@ -14,6 +16,10 @@ typedef struct cli_run_figures {
     unsigned long long ready_ns; /* CLOCK_MONOTONIC when the first outputs were readable */
     uint64_t           process_peak_bytes;
 } cli_run_figures;
+
+json_t *cli_report_text(const char *from); /* NULL: "" */
+/* Takes root over.  Exit code, with the message printed. */
+int cli_report_save(json_t *root, const char *path);
 
 int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats *first, const flashmem_stats *last,
                    const cli_run_figures *figures);

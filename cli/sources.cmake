@@ -14,6 +14,7 @@ set(FM_CLI_SOURCES
     cli/inputs.c
     cli/main.c
     cli/options.c
+    cli/output.c
     cli/pack_cache.c
     cli/report.c
 )

@@ -50,18 +50,32 @@ flashmem_status fm_file_read(int fd, const char *path, uint64_t offset, void *to
     return FLASHMEM_OK;
 }
 
+/* The file that path stands for, links followed, malloc'd: renaming over a device or a link would replace it (with
+ * enough rights, /dev/null for the whole machine). */
+static flashmem_status resolve_target(const char *path, char **target, flashmem_error *err) {
+    struct stat info;
+    int         exists = stat(path, &info) == 0;
+    if (exists && !S_ISREG(info.st_mode))
+        return fm_fail(err, FLASHMEM_IO, "%s: is %s, only a regular file can be replaced", path,
+                       S_ISDIR(info.st_mode) ? "a folder" : "a device, pipe or socket");
+    *target = exists ? realpath(path, NULL) : NULL;
+    if (!*target) *target = strdup(path); /* new, or reachable only under this name */
+    return *target ? FLASHMEM_OK : fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for the path", path);
+}
+
 /* Owner-only from mkstemp; commit gives the file the mode that open(..., 0666) would have. */
 flashmem_status fm_file_writer_open(fm_file_writer *writer, const char *path, flashmem_error *err) {
+    char *copy, *temporary;
     *writer = (fm_file_writer){ .fd = -1 };
-    size_t length = strlen(path);
-    char  *copy = malloc(length + 1), *temporary = malloc(length + sizeof ".tmp-XXXXXX");
-    if (!copy || !temporary) {
+    FM_TRY(resolve_target(path, &copy, err));
+    size_t length = strlen(copy);
+    temporary = malloc(length + sizeof ".tmp-XXXXXX");
+    if (!temporary) {
         free(copy);
         free(temporary);
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for the path", path);
     }
-    memcpy(copy, path, length + 1);
-    memcpy(temporary, path, length);
+    memcpy(temporary, copy, length);
     memcpy(temporary + length, ".tmp-XXXXXX", sizeof ".tmp-XXXXXX");
     int fd = mkstemp(temporary);
     if (fd < 0) {

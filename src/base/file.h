@@ -14,7 +14,8 @@ flashmem_status fm_file_open(const char *path, int *fd, uint64_t *size, flashmem
 /* Reads exactly bytes at offset, continuing short reads; end of file is IO naming path, offset and what was found. */
 flashmem_status fm_file_read(int fd, const char *path, uint64_t offset, void *to, size_t bytes, flashmem_error *err);
 
-/* A file being written under a temporary name in the target's folder. */
+/* A file being written under a temporary name in the target's folder.  A path that exists must be a regular file, or a
+ * link to one, which stays a link: devices, pipes and folders are IO and stay as they are. */
 typedef struct fm_file_writer {
     int      fd;
     uint64_t size; /* end of what was written */

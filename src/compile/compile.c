@@ -1,6 +1,7 @@
 /* Model to pack, as a pipeline.  flashmem_compile owns the arena; everything below lives in it. */
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "compile/lower.h"
@@ -9,10 +10,10 @@
 #include "compile/passes/passes.h"
 
 typedef struct compilation {
-    fm_arena                      *arena;
-    fm_graph                       graph;
-    fm_log                         log;
-    const char                    *pack_path;
+    fm_arena                       *arena;
+    fm_graph                        graph;
+    fm_log                          log;
+    const char                     *pack_path;
     const flashmem_compile_options *options;
     flashmem_compile_report         report;
 } compilation;
@@ -51,8 +52,12 @@ typedef struct pass_row {
 } pass_row;
 
 static const pass_row passes[] = {
-    { "fold", fm_pass_fold },           { "simplify", fm_pass_simplify }, { "recognise", fm_pass_recognise },
-    { "fold_norms", fm_pass_fold_norms }, { "attention", fm_pass_attention }, { "epilogue", fm_pass_epilogue },
+    { "fold", fm_pass_fold },
+    { "simplify", fm_pass_simplify },
+    { "recognise", fm_pass_recognise },
+    { "fold_norms", fm_pass_fold_norms },
+    { "attention", fm_pass_attention },
+    { "epilogue", fm_pass_epilogue },
     { "elementwise", fm_pass_elementwise },
 };
 enum { PASSES = sizeof passes / sizeof *passes };
@@ -79,10 +84,36 @@ static flashmem_status run_pass(compilation *c, const pass_row *pass, flashmem_e
     return FLASHMEM_OK;
 }
 
+typedef struct output_check {
+    struct stat pack;
+    const char *same; /* the file of the model that the pack would replace */
+} output_check;
+
+static int compare_with_pack(void *user, const char *path) {
+    output_check *check = user;
+    struct stat   info;
+    if (stat(path, &info) != 0 || info.st_dev != check->pack.st_dev || info.st_ino != check->pack.st_ino) return 0;
+    check->same = path;
+    return 1;
+}
+
+/* A pack that took the place of its own model would leave the user without one. */
+static flashmem_status check_pack_path(const compilation *c, fm_onnx_model *model, flashmem_error *err) {
+    output_check check = { .same = NULL };
+    if (stat(c->pack_path, &check.pack) != 0) return FLASHMEM_OK;
+    if (!compare_with_pack(&check, c->graph.path)) FM_TRY(fm_onnx_each_file(model, compare_with_pack, &check, err));
+    if (!check.same) return FLASHMEM_OK;
+    return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                   "%s: the pack would replace '%s', which the model consists of: "
+                   "give another name",
+                   c->pack_path, check.same);
+}
+
 static flashmem_status import_model(compilation *c, flashmem_error *err) {
     fm_onnx_model *model;
     FM_TRY(progress(c, "import", 0, 1, err));
     FM_TRY(fm_onnx_load(&c->graph, FM_ONNX_HOIST_ABOVE, &model, err));
+    FM_TRY(check_pack_path(c, model, err));
     FM_TRY(fm_onnx_import(model, err));
     FM_TRY(fm_onnx_fix_shapes(&c->graph, c->options->shapes, c->options->shape_count, err));
     c->report.graph_nodes = c->graph.node_count;

@@ -26,7 +26,8 @@ static flashmem_status check_options(const flashmem_run_options *o, flashmem_err
     bool valued = o->budget_kind == FLASHMEM_BUDGET_BYTES || o->budget_kind == FLASHMEM_BUDGET_PERCENT ||
                   o->budget_kind == FLASHMEM_BUDGET_LEAVE;
     if (valued && (!isfinite(o->budget_value) || o->budget_value < 0 || o->budget_value > 1e18))
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "budget %g", o->budget_value);
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "a budget of %g: a number from 0 to 1e18 is wanted",
+                       o->budget_value);
     if (o->memory_path == FLASHMEM_PATH_TEXTURE_EMBEDDED || o->memory_path == FLASHMEM_PATH_DMA)
         return fm_fail(err, FLASHMEM_UNSUPPORTED,
                        "memory path '%s' is not built in this version; 'in-place' and 'texture-copy' are",
@@ -44,7 +45,7 @@ static flashmem_status check_options(const flashmem_run_options *o, flashmem_err
     if (o->read_bytes % 4096 || o->read_bytes > 64u << 20)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u bytes per read: a multiple of 4096 up to 64 MiB is wanted",
                        o->read_bytes);
-    if (o->threads > 4096) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u threads", o->threads);
+    if (o->threads > 4096) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u threads, at most 4096", o->threads);
     return FLASHMEM_OK;
 }
 

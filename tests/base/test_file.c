@@ -222,13 +222,45 @@ static void test_writer__failed_commit_leaves_nothing(void **state) {
     (void)state;
     fm_file_writer writer;
     flashmem_error err = { 0 };
-    assert_int_equal(mkdir(path, 0700), 0); /* a folder in the way of the rename */
     assert_int_equal(fm_file_writer_open(&writer, path, &err), FLASHMEM_OK);
+    assert_int_equal(mkdir(path, 0700), 0); /* a folder in the way of the rename */
     assert_int_equal(fm_file_writer_commit(&writer, false, &err), FLASHMEM_IO);
     assert_int_equal(files_in_folder(), 1);
     fm_error_clear(&err);
     assert_int_equal(fm_file_save("/nonexistent/folder/a", "x", 1, &err), FLASHMEM_IO);
     assert_non_null(strstr(err.message, "/nonexistent/folder/a"));
+}
+
+static void test_writer__replaces_only_regular_files(void **state) {
+    (void)state;
+    fm_file_writer writer;
+    flashmem_error err = { 0 };
+    struct stat    info;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(fm_file_writer_open(&writer, path, &err), FLASHMEM_IO);
+    assert_non_null(strstr(err.message, path));
+    assert_non_null(strstr(err.message, "a device, pipe or socket"));
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    assert_int_equal(files_in_folder(), 1);
+    fm_error_clear(&err);
+    assert_int_equal(fm_file_writer_open(&writer, folder, &err), FLASHMEM_IO);
+    assert_non_null(strstr(err.message, "a folder"));
+}
+
+static void test_writer__writes_through_links(void **state) {
+    (void)state;
+    flashmem_error err = { 0 };
+    struct stat    info;
+    char           link[160];
+    snprintf(link, sizeof link, "%s.link", path);
+    assert_int_equal(fm_file_save(path, "old", 3, &err), FLASHMEM_OK);
+    assert_int_equal(symlink(path, link), 0);
+    assert_int_equal(fm_file_save(link, "new", 3, &err), FLASHMEM_OK);
+    assert_content("new");
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(files_in_folder(), 2);
 }
 
 static void test_make_folders__makes_parents(void **state) {
@@ -280,6 +312,8 @@ int main(void) {
         FILE_TEST(test_save__full_disk_is_reported_and_cleaned_up),
         FILE_TEST(test_writer__full_device_is_disk_full),
         FILE_TEST(test_writer__failed_commit_leaves_nothing),
+        FILE_TEST(test_writer__replaces_only_regular_files),
+        FILE_TEST(test_writer__writes_through_links),
         FILE_TEST(test_make_folders__makes_parents),
         FILE_TEST(test_cache_folder__follows_the_environment),
     };

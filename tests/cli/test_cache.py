@@ -253,3 +253,14 @@ def test_cache__many_at_once(fresh, model, tmp_path):
         support.assert_close(support.load_folder(tmp_path / str(i)), want)
     assert not [p for p in (tmp_path / "cache").rglob("*") if "tmp" in p.name]
     assert run(fresh, model) == ("HIT", "")
+
+
+def test_model__whose_path_has_line_ends_and_backslashes(fresh, tmp_path):
+    folder = tmp_path / "a\nb\\n"
+    folder.mkdir()
+    model = support.mlp(folder / "m\n.onnx", width=64, layers=1, external=True)
+    run = ["run", model, "--random-inputs", 1, "--device", "null", "--log", "info"]
+    assert "MISS" in fresh.ok(*run).err
+    assert "HIT" in fresh.ok(*run).err
+    (folder / "m\n.onnx.bin").touch()
+    assert "MISS" in fresh.ok(*run).err

@@ -124,6 +124,65 @@ def test_full_disk__standard_output(flashmem, wide_pack, command):
     assert done.returncode == 1 and done.stderr.startswith("flashmem: ")
 
 
+# --- outputs that must not be replaced ------------------------------------------------------------------------------
+
+
+def written_by(option, small_model, small_pack, path):
+    """A command that writes `path`."""
+    if option == "-o":
+        return ["compile", small_model, "--layout", "cpu", "-o", path]
+    if option == "--manifest":
+        return ["compile", small_model, "--layout", "cpu", "-o", path.with_suffix(".flm"), "--manifest", path]
+    return ["run", small_pack, "--random-inputs", 1, "--device", "null", option, path]
+
+
+@pytest.mark.parametrize("option", ["-o", "--manifest", "--json", "--trace"])
+def test_output__takes_no_place_of_a_pipe_or_folder(flashmem, small_model, small_pack, tmp_path, option):
+    """With enough rights a rename over /dev/null would replace it for the whole machine."""
+    pipe, folder, link = tmp_path / "pipe", tmp_path / "folder", tmp_path / "link"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    link.symlink_to(pipe)
+    for path, what in (pipe, "a device, pipe or socket"), (folder, "a folder"), (link, "a device, pipe or socket"):
+        command = written_by(option, small_model, small_pack, path)
+        flashmem.fails(*command, says=f"{path}: is {what}, only a regular file can be replaced")
+    assert pipe.is_fifo() and folder.is_dir() and link.is_symlink()
+    assert {p.name for p in tmp_path.iterdir()} <= {"pipe", "folder", "link"}
+
+
+@pytest.mark.parametrize("option", ["-o", "--manifest", "--json", "--trace"])
+def test_output__through_a_link(flashmem, small_model, small_pack, tmp_path, option):
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("old")
+    link.symlink_to(file)
+    flashmem.ok(*written_by(option, small_model, small_pack, link))
+    assert link.is_symlink() and file.read_bytes() not in (b"", b"old")
+
+
+def test_output__array_takes_no_place_of_a_pipe(flashmem, small_pack, tmp_path):
+    os.mkfifo(tmp_path / "y.npy")
+    flashmem.fails("run", small_pack, "--random-inputs", 1, "--output-dir", tmp_path, says="only a regular file")
+    assert (tmp_path / "y.npy").is_fifo()
+
+
+def test_output__pack_over_its_own_model(flashmem, tmp_path):
+    model = support.mlp(tmp_path / "m.onnx", width=64, layers=1, external=True)
+    (tmp_path / "link").symlink_to(model)
+    before = {p: p.read_bytes() for p in (model, tmp_path / "m.onnx.bin")}
+    for path in (*before, tmp_path / "link"):
+        flashmem.fails("compile", model, "-o", path, "--layout", "cpu", says=[str(path), "the pack would replace"])
+    assert all(p.read_bytes() == data for p, data in before.items())
+
+
+def test_json__model_whose_name_is_not_utf8(flashmem, tmp_path):
+    model = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.onnx"))
+    support.mlp(model, width=64, layers=1)
+    pack = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.flm"))
+    flashmem.ok("compile", model, "-o", pack, "--layout", "cpu")
+    report = flashmem.report("run", pack, "--random-inputs", 1, "--device", "null", folder=tmp_path)
+    assert report["pack"]["path"].endswith("/?.flm")
+
+
 # --- signals --------------------------------------------------------------------------------------------------------
 
 

@@ -158,7 +158,7 @@ static flashmem_status lower_attention(fm_lower *l, fm_node *node, flashmem_erro
     static const uint32_t heads_inner[4] = { 0, 2, 1, 3 };
     fm_shape              q, k, v;
     fm_view               view;
-    fm_attention_desc     d = { .name = node->name, .causal = fm_node_int(node, "is_causal", 0) != 0 };
+    fm_attention_desc     d = { .name = node->name, .causal = fm_node_int(node, "is_causal", 0) == 1 };
     FM_TRY(attention_shapes(node, &q, &k, &v, err));
     const fm_shape *shapes[3] = { &q, &k, &v };
     fm_view        *views[3] = { &d.q, &d.k, &d.v };

@@ -70,7 +70,7 @@ static flashmem_status infer(fm_graph *g, fm_node *node, flashmem_error *err) {
     FM_TRY(fm_infer_type(node, 0, row->types, err));
     FM_TRY(reduced_axes(node, &mask, err));
     fm_shape shape = { 0 };
-    bool     keep = fm_node_int(node, "keepdims", 1) != 0;
+    bool     keep = fm_node_int(node, "keepdims", 1) == 1;
     for (uint32_t i = 0; i < x->shape.rank; i++) {
         bool reduced = mask >> i & 1;
         if (reduced && is_arg(row) && x->shape.dims[i] == 0)
