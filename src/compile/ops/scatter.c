@@ -144,7 +144,7 @@ static flashmem_status fold_elements(fm_graph *g, fm_node *node, flashmem_error 
     fm_walk w;
     fm_dense_strides(&in[0].shape, strides);
     for (fm_walk_init(&w, &in[1].shape); !w.done; fm_walk_next(&w), i++) {
-        int64_t to = 0, index;
+        int64_t to = 0, index = 0;
         FM_TRY(checked_index(node, fm_array_int(&in[1], i), in[0].shape.dims[axis], &index, err));
         for (uint32_t k = 0; k < in[0].shape.rank; k++) to += strides[k] * (k == axis ? index : w.index[k]);
         combine(how, &y, to, &in[2], i);
