@@ -111,7 +111,7 @@ static flashmem_status fold_nd(fm_graph *g, fm_node *node, flashmem_error *err) 
     fm_array    in[3], y;
     bool        fits;
     combination how;
-    int64_t     strides[FM_MAX_RANK], index, inner = 1;
+    int64_t     strides[FM_MAX_RANK], index = 0, inner = 1;
     FM_TRY(combination_of(node, &how, err));
     FM_TRY(load(g, node, in, &y, &fits, err));
     if (!fits) return FLASHMEM_OK;
