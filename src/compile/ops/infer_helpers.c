@@ -127,7 +127,7 @@ flashmem_status fm_infer_axes(const fm_node *node, uint32_t input, uint32_t rank
     if (input != FM_NO_INPUT && fm_node_input(node, input))
         FM_TRY(fm_infer_values(node, input, values, FM_MAX_RANK, &n, err));
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t axis;
+        uint32_t axis = 0;
         FM_TRY(fm_infer_axis(node, values[i], rank, &axis, err));
         if (*mask >> axis & 1) return fm_node_fail(err, node, "axis %" PRId64 " is given twice", values[i]);
         *mask |= 1u << axis;

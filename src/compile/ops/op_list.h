@@ -28,5 +28,7 @@ FM_OP(Gather) FM_OP(GatherElements) FM_OP(GatherND) FM_OP(ScatterND) FM_OP(Scatt
 FM_OP(ArgMax) FM_OP(ArgMin) FM_OP(ReduceL1) FM_OP(ReduceL2) FM_OP(ReduceLogSum) FM_OP(ReduceLogSumExp)
 FM_OP(ReduceMax) FM_OP(ReduceMean) FM_OP(ReduceMin) FM_OP(ReduceProd) FM_OP(ReduceSum) FM_OP(ReduceSumSquare)
 FM_OP(CumSum) FM_OP(NonZero) FM_OP(TopK)
+/* passes/compose.c */
+FM_OP(DequantizeLinear) FM_OP(GRU) FM_OP(LRN) FM_OP(LSTM) FM_OP(QuantizeLinear) FM_OP(RNN)
 /* rearrange.c, resize.c */
 FM_OP(DepthToSpace) FM_OP(Pad) FM_OP(SpaceToDepth) FM_OP(Resize)
