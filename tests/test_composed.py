@@ -102,6 +102,36 @@ CASES = {
         z = DequantizeLinear(y, s, zero)
         u = QuantizeLinear(x, t, none)""", {"s": scalar(0.01), "zero": scalar(128, np.uint8), "t": scalar(0.005),
                                             "none": scalar(0, np.int8)}),
+    "microsoft-activations": (17, "float[3,8] x", "float y, float z, float u, float v, float a", """
+        y = com.microsoft.Gelu(x)
+        z = com.microsoft.BiasGelu(x, b)
+        u = com.microsoft.FastGelu(x, b)
+        v = com.microsoft.QuickGelu<alpha=1.5>(x)
+        a = com.microsoft.FastGelu(x)""", {"b": w(8)}),
+    "microsoft-norms": (17, "float[2,3,8] x, float[2,3,8] k", "float y, float s, float z, float t, float u", """
+        y, m, i, s = com.microsoft.SkipLayerNormalization<epsilon=0.00001>(x, k, g, b, c)
+        z, n, j, t = com.microsoft.SkipSimplifiedLayerNormalization<epsilon=0.00001>(x, k, g)
+        u = com.microsoft.SkipLayerNormalization<epsilon=0.00001>(x, k, g)""", {"g": w(8), "b": w(8), "c": w(8)}),
+    "microsoft-embedding": (17, "int32[2,5] x, int32[2,5] type", "float y", """
+        y, m = com.microsoft.EmbedLayerNormalization<epsilon=0.00001>(x, type, words, places, kinds, g, b)""",
+                            {"words": w(50, 8), "places": w(9, 8), "kinds": w(2, 8), "g": w(8), "b": w(8)}),
+    "microsoft-products": (17, "float[2,4,3] x, float[4,2,3] k", "float y, float z, float u", """
+        y = com.microsoft.FusedMatMul<transA=1, alpha=0.5>(x, w)
+        z = com.microsoft.FusedMatMul<transBatchA=1, transB=1>(k, x)
+        r = Flatten(x)
+        u = com.microsoft.FusedGemm<transB=1, activation="Relu">(r, f, b)""", {"w": w(4, 6), "f": w(5, 12), "b": w(5)}),
+    "microsoft-conv": (17, "float[1,4,6,6] x", "float y, float z", """
+        a = com.microsoft.FusedConv<pads=[1,1,1,1], activation="Relu">(x, w, b, x)
+        y = com.microsoft.FusedConv<pads=[1,1,1,1], activation="LeakyRelu", activation_params=[0.2]>(a, w)
+        z = com.microsoft.FusedConv<pads=[1,1,1,1], activation="Clip", activation_params=[-0.2, 0.3]>(x, w)""",
+                       {"w": w(4, 4, 3, 3), "b": w(4)}),
+    "microsoft-attention": (17, "float[2,5,16] x, int32[2,5] mask", "float y, float z", """
+        y = com.microsoft.Attention<num_heads=4>(x, w, b, mask)
+        z = com.microsoft.Attention<num_heads=4, unidirectional=1, scale=0.3>(x, w, b)""", {"w": w(16, 48), "b": w(48)}),
+    "microsoft-multi-head": (17, "float[2,5,16] q, float[2,7,16] k, float[2,7,8] v, int32[2,7] mask, float[1,4,5,7] p",
+                             "float y, float z", """
+        y = com.microsoft.MultiHeadAttention<num_heads=4>(q, k, v, , mask)
+        z = com.microsoft.MultiHeadAttention<num_heads=4>(q, k, v, b, , p)""", {"b": w(40)}),
 }
 
 
@@ -115,6 +145,6 @@ def test_composed(flashmem, tmp_path, name, budget, weights):
     model.graph.initializer.extend(numpy_helper.from_array(np.ascontiguousarray(a), n) for n, a in constants.items())
     path = tmp_path / "m.onnx"
     onnx.save(model, path)
-    feeds = compare.model_feeds(path)
+    feeds = compare.model_feeds(path, padded=True)
     got, _ = compare.run(flashmem, tmp_path / "run", path, feeds, "--budget", budget, "--weights", weights)
     compare.assert_equal_enough(got, reference(path, feeds), weights)

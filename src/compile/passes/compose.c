@@ -188,6 +188,23 @@ COMPOSED(LSTM, 7, 3, 8, 3)
 COMPOSED(GRU, 7, 3, 6, 2)
 COMPOSED(RNN, 7, 3, 6, 2)
 
+#define MICROSOFT(id, type, least, most, outputs)                                                                  \
+    const fm_op fm_op_##id = { .name = type, .domain = "com.microsoft", .since = 1, .min_inputs = least,            \
+                               .max_inputs = most, .min_outputs = 1, .max_outputs = outputs,                        \
+                               .op_class = FM_OP_HIERARCHICAL, .infer = fm_infer_composed };
+MICROSOFT(ms_gelu, "Gelu", 1, 1, 1)
+MICROSOFT(ms_bias_gelu, "BiasGelu", 2, 2, 1)
+MICROSOFT(ms_fast_gelu, "FastGelu", 1, 2, 1)
+MICROSOFT(ms_quick_gelu, "QuickGelu", 1, 1, 1)
+MICROSOFT(ms_skip_norm, "SkipLayerNormalization", 3, 5, 4)
+MICROSOFT(ms_skip_rms_norm, "SkipSimplifiedLayerNormalization", 3, 4, 4)
+MICROSOFT(ms_embed_norm, "EmbedLayerNormalization", 1, 9, 3)
+MICROSOFT(ms_fused_matmul, "FusedMatMul", 2, 2, 1)
+MICROSOFT(ms_fused_gemm, "FusedGemm", 2, 3, 1)
+MICROSOFT(ms_fused_conv, "FusedConv", 2, 4, 1)
+MICROSOFT(ms_attention, "Attention", 2, 7, 2)
+MICROSOFT(ms_multi_head, "MultiHeadAttention", 1, 10, 4)
+
 static const struct {
     const fm_op *op;
     fm_compose  *compose;
@@ -195,6 +212,18 @@ static const struct {
     { &fm_op_LRN, compose_lrn },         { &fm_op_DequantizeLinear, compose_dequantize },
     { &fm_op_LSTM, fm_compose_lstm },    { &fm_op_QuantizeLinear, compose_quantize },
     { &fm_op_GRU, fm_compose_gru },      { &fm_op_RNN, fm_compose_rnn },
+    { &fm_op_ms_gelu, fm_compose_gelu },
+    { &fm_op_ms_bias_gelu, fm_compose_gelu },
+    { &fm_op_ms_fast_gelu, fm_compose_gelu },
+    { &fm_op_ms_quick_gelu, fm_compose_quick_gelu },
+    { &fm_op_ms_skip_norm, fm_compose_skip_norm },
+    { &fm_op_ms_skip_rms_norm, fm_compose_skip_rms_norm },
+    { &fm_op_ms_embed_norm, fm_compose_embed_norm },
+    { &fm_op_ms_fused_matmul, fm_compose_fused_matmul },
+    { &fm_op_ms_fused_gemm, fm_compose_fused_gemm },
+    { &fm_op_ms_fused_conv, fm_compose_fused_conv },
+    { &fm_op_ms_attention, fm_compose_ms_attention },
+    { &fm_op_ms_multi_head, fm_compose_ms_multi_head },
 };
 
 fm_compose *fm_composition_of(const fm_op *op) {

@@ -39,5 +39,8 @@ void fm_part_output(fm_composer *c, uint32_t index, fm_tensor *t);
 
 /* compose_recurrent.c */
 fm_compose fm_compose_lstm, fm_compose_gru, fm_compose_rnn;
+/* compose_microsoft.c */
+fm_compose fm_compose_gelu, fm_compose_quick_gelu, fm_compose_skip_norm, fm_compose_skip_rms_norm, fm_compose_embed_norm,
+    fm_compose_fused_matmul, fm_compose_fused_gemm, fm_compose_fused_conv, fm_compose_ms_attention, fm_compose_ms_multi_head;
 
 #endif
