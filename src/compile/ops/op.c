@@ -181,8 +181,7 @@ static bool inputs_constant(const fm_node *node) {
     return true;
 }
 
-flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err) {
-    FM_TRY(fm_node_check(node, err));
+flashmem_status fm_op_check_inputs(const fm_node *node, flashmem_error *err) {
     for (uint32_t i = 0; i < node->input_count; i++) {
         const fm_tensor *t = node->inputs[i];
         if (!t) continue;
@@ -190,6 +189,12 @@ flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err) {
             return fm_node_fail(err, node, "the type or shape of tensor '%s' is not known", t->name);
         FM_TRY(check_size(node, t, err));
     }
+    return FLASHMEM_OK;
+}
+
+flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err) {
+    FM_TRY(fm_node_check(node, err));
+    FM_TRY(fm_op_check_inputs(node, err));
     FM_TRY(node->op->infer(g, node, err));
     for (uint32_t i = 0; i < node->output_count; i++)
         if (node->outputs[i]) FM_TRY(check_size(node, node->outputs[i], err));

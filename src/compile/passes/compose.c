@@ -1,7 +1,6 @@
 /* Compositions: their parts, the registry, and the operators that take a few lines. */
 #include "compile/passes/compose.h"
 
-#include <stdarg.h>
 #include <string.h>
 
 #include "compile/onnx/import.h"
@@ -236,11 +235,7 @@ flashmem_status fm_compose_node(fm_graph *g, fm_node *node, fm_node **next, flas
     fm_node    *prev = node->prev;
     fm_composer c = { g, node, node->next };
     FM_TRY(fm_node_check(node, err));
-    for (uint32_t i = 0; i < node->input_count; i++) {
-        const fm_tensor *t = node->inputs[i];
-        if (t && (!t->shaped || !fm_dtype_bytes(t->dtype)))
-            return fm_node_fail(err, node, "the type or shape of tensor '%s' is not known", t->name);
-    }
+    FM_TRY(fm_op_check_inputs(node, err));
     fm_graph_remove(g, node);
     FM_TRY(fm_composition_of(node->op)(&c, err));
     *next = prev ? prev->next : g->first;

@@ -82,7 +82,7 @@ static flashmem_status describe(recurrent *l, fm_composer *c, int64_t gates, fla
     l->ways = strcmp(direction, "bidirectional") == 0 ? 2 : 1;
     l->steps = x->shape.dims[0], l->batch = x->shape.dims[1], l->inputs = x->shape.dims[2];
     l->hidden = r->shape.dims[2];
-    if (fm_node_int(n, "hidden_size", l->hidden) != l->hidden || l->hidden < 1 || l->hidden > (1 << 24))
+    if (fm_node_int(n, "hidden_size", l->hidden) != l->hidden || l->hidden < 1 || l->hidden > (1 << 20))
         return fm_node_fail(err, n, "hidden_size differs from tensor '%s'", r->name);
     if (l->steps < 1 || l->steps > MOST_STEPS)
         return fm_node_unsupported(err, n, "%lld steps: 1 to %d are handled", (long long)l->steps, MOST_STEPS);
