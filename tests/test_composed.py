@@ -61,7 +61,8 @@ CASES = {
         s = MatMul(q, t)
         p = Softmax<axis=1>(s)
         y = MatMul(p, k)""", {}),
-    "einsum-permuted": (13, "float[2,5,8] x", "float y", 'y = Einsum<equation="bsd,hde->bhse">(x, w)', {"w": w(4, 8, 6)}),
+    "einsum-permuted": (13, "float[2,5,8] x", "float y", 'y = Einsum<equation="bsd,hde->bhse">(x, w)',
+                        {"w": w(4, 8, 6)}),
     "einsum-ellipsis": (13, "float[2,3,4] x, float[2,3,4] k", "float y, float z, float u, float v", """
         y = Einsum<equation="...ij,jk->...ik">(x, w)
         z = Einsum<equation="...i,...i->...">(x, k)
@@ -127,7 +128,8 @@ CASES = {
                        {"w": w(4, 4, 3, 3), "b": w(4)}),
     "microsoft-attention": (17, "float[2,5,16] x, int32[2,5] mask", "float y, float z", """
         y = com.microsoft.Attention<num_heads=4>(x, w, b, mask)
-        z = com.microsoft.Attention<num_heads=4, unidirectional=1, scale=0.3>(x, w, b)""", {"w": w(16, 48), "b": w(48)}),
+        z = com.microsoft.Attention<num_heads=4, unidirectional=1, scale=0.3>(x, w, b)""",
+                            {"w": w(16, 48), "b": w(48)}),
     "microsoft-multi-head": (17, "float[2,5,16] q, float[2,7,16] k, float[2,7,8] v, int32[2,7] mask, float[1,4,5,7] p",
                              "float y, float z", """
         y = com.microsoft.MultiHeadAttention<num_heads=4>(q, k, v, , mask)

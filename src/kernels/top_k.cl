@@ -1,6 +1,6 @@
-/* Places of the k first elements of T in order along one axis of n, stepping x_step and o_step; the lines are d0..d7 (the
- * axis as 1).  The result is its own heap: the one of the k that comes last is at the root, until the heap is sorted.  A
- * work-item computes `run` lines. */
+/* Places of the k first elements of T in order along one axis of n, stepping x_step and o_step; the lines are d0..d7
+ * (the axis as 1).  The result is its own heap: the one of the k that comes last is at the root, until the heap is
+ * sorted.  A work-item computes `run` lines. */
 #include "views.clh"
 
 /* Of equal elements the first place comes first. */

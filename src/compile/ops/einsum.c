@@ -1,5 +1,5 @@
-/* Einsum of one or two operands: permutations and one matrix product.  Each label is a batch axis (both operands and the
- * output), a row (first and output), a column (second and output) or summed (both, not the output).  The axes of an
+/* Einsum of one or two operands: permutations and one matrix product.  Each label is a batch axis (both operands and
+ * the output), a row (first and output), a column (second and output) or summed (both, not the output).  The axes of an
  * ellipsis are labels of their own, digits: the last of them is '7'. */
 #include <ctype.h>
 #include <stdio.h>

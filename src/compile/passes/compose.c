@@ -65,8 +65,7 @@ fm_tensor *fm_part_concat(fm_composer *c, int64_t axis, uint32_t count, fm_tenso
 }
 
 void fm_part_output(fm_composer *c, uint32_t index, fm_tensor *t) {
-    if (index < c->node->output_count && c->node->outputs[index])
-        insert(c, "Identity", &t, 1, c->node->outputs[index]);
+    if (index < c->node->output_count && c->node->outputs[index]) insert(c, "Identity", &t, 1, c->node->outputs[index]);
 }
 
 /* --- operators ---------------------------------------------------------------------------------------------------- */
@@ -176,9 +175,15 @@ flashmem_status fm_infer_composed(fm_graph *g, fm_node *node, flashmem_error *er
                    node->op_type);
 }
 
-#define COMPOSED(id, oldest, least, most, outputs)                                                                  \
-    const fm_op fm_op_##id = { .name = #id, .domain = "", .since = oldest, .min_inputs = least, .max_inputs = most, \
-                               .min_outputs = 1, .max_outputs = outputs, .op_class = FM_OP_HIERARCHICAL,            \
+#define COMPOSED(id, oldest, least, most, outputs)             \
+    const fm_op fm_op_##id = { .name = #id,                    \
+                               .domain = "",                   \
+                               .since = oldest,                \
+                               .min_inputs = least,            \
+                               .max_inputs = most,             \
+                               .min_outputs = 1,               \
+                               .max_outputs = outputs,         \
+                               .op_class = FM_OP_HIERARCHICAL, \
                                .infer = fm_infer_composed };
 COMPOSED(LRN, 1, 1, 1, 1)
 COMPOSED(DequantizeLinear, 10, 2, 3, 1)
@@ -187,10 +192,16 @@ COMPOSED(LSTM, 7, 3, 8, 3)
 COMPOSED(GRU, 7, 3, 6, 2)
 COMPOSED(RNN, 7, 3, 6, 2)
 
-#define MICROSOFT(id, type, least, most, outputs)                                                                  \
-    const fm_op fm_op_##id = { .name = type, .domain = "com.microsoft", .since = 1, .min_inputs = least,            \
-                               .max_inputs = most, .min_outputs = 1, .max_outputs = outputs,                        \
-                               .op_class = FM_OP_HIERARCHICAL, .infer = fm_infer_composed };
+#define MICROSOFT(id, type, least, most, outputs)              \
+    const fm_op fm_op_##id = { .name = type,                   \
+                               .domain = "com.microsoft",      \
+                               .since = 1,                     \
+                               .min_inputs = least,            \
+                               .max_inputs = most,             \
+                               .min_outputs = 1,               \
+                               .max_outputs = outputs,         \
+                               .op_class = FM_OP_HIERARCHICAL, \
+                               .infer = fm_infer_composed };
 MICROSOFT(ms_gelu, "Gelu", 1, 1, 1)
 MICROSOFT(ms_bias_gelu, "BiasGelu", 2, 2, 1)
 MICROSOFT(ms_fast_gelu, "FastGelu", 1, 2, 1)
@@ -208,9 +219,12 @@ static const struct {
     const fm_op *op;
     fm_compose  *compose;
 } compositions[] = {
-    { &fm_op_LRN, compose_lrn },         { &fm_op_DequantizeLinear, compose_dequantize },
-    { &fm_op_LSTM, fm_compose_lstm },    { &fm_op_QuantizeLinear, compose_quantize },
-    { &fm_op_GRU, fm_compose_gru },      { &fm_op_RNN, fm_compose_rnn },
+    { &fm_op_LRN, compose_lrn },
+    { &fm_op_DequantizeLinear, compose_dequantize },
+    { &fm_op_LSTM, fm_compose_lstm },
+    { &fm_op_QuantizeLinear, compose_quantize },
+    { &fm_op_GRU, fm_compose_gru },
+    { &fm_op_RNN, fm_compose_rnn },
     { &fm_op_ms_gelu, fm_compose_gelu },
     { &fm_op_ms_bias_gelu, fm_compose_gelu },
     { &fm_op_ms_fast_gelu, fm_compose_gelu },

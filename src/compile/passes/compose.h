@@ -5,7 +5,7 @@
 
 #include "compile/passes/match.h"
 
-/* Where the parts go: in the place of `node`, which is unlinked already and keeps its inputs, outputs and attributes. */
+/* Where the parts go: in the place of `node`, which is unlinked already and keeps its inputs, outputs, attributes. */
 typedef struct fm_composer {
     fm_graph      *g;
     const fm_node *node;
@@ -24,8 +24,8 @@ flashmem_status fm_infer_composed(fm_graph *g, fm_node *node, flashmem_error *er
 
 /* Parts: a node of ai.onnx with one new tensor, which is returned.  Attributes are added to fm_part_node. */
 fm_tensor *fm_part(fm_composer *c, const char *op_type, uint32_t count, fm_tensor **inputs);
-#define FM_PART(c, op_type, ...)                                                                              \
-    fm_part(c, op_type, (uint32_t)(sizeof((fm_tensor *[]){ __VA_ARGS__ }) / sizeof(fm_tensor *)),             \
+#define FM_PART(c, op_type, ...)                                                                  \
+    fm_part(c, op_type, (uint32_t)(sizeof((fm_tensor *[]){ __VA_ARGS__ }) / sizeof(fm_tensor *)), \
             (fm_tensor *[]){ __VA_ARGS__ })
 fm_tensor *fm_part_scalar(fm_composer *c, double value, flashmem_dtype dtype);
 fm_tensor *fm_part_slice(fm_composer *c, fm_tensor *t, int64_t axis, int64_t from, int64_t to);
@@ -40,7 +40,8 @@ void fm_part_output(fm_composer *c, uint32_t index, fm_tensor *t);
 /* compose_recurrent.c */
 fm_compose fm_compose_lstm, fm_compose_gru, fm_compose_rnn;
 /* compose_microsoft.c */
-fm_compose fm_compose_gelu, fm_compose_quick_gelu, fm_compose_skip_norm, fm_compose_skip_rms_norm, fm_compose_embed_norm,
-    fm_compose_fused_matmul, fm_compose_fused_gemm, fm_compose_fused_conv, fm_compose_ms_attention, fm_compose_ms_multi_head;
+fm_compose fm_compose_gelu, fm_compose_quick_gelu, fm_compose_skip_norm, fm_compose_skip_rms_norm,
+    fm_compose_embed_norm, fm_compose_fused_matmul, fm_compose_fused_gemm, fm_compose_fused_conv,
+    fm_compose_ms_attention, fm_compose_ms_multi_head;
 
 #endif

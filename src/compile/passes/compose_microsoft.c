@@ -113,7 +113,8 @@ flashmem_status fm_compose_fused_matmul(fm_composer *c, flashmem_error *err) {
 /* Attributes of the node but for those of its activation. */
 static void copy_attributes(fm_composer *c, fm_tensor *made) {
     for (uint32_t i = 0; i < c->node->attr_count; i++)
-        if (strncmp(c->node->attrs[i].name, "activation", 10) != 0) fm_set_attr(c->g, made->producer, c->node->attrs[i]);
+        if (strncmp(c->node->attrs[i].name, "activation", 10) != 0)
+            fm_set_attr(c->g, made->producer, c->node->attrs[i]);
 }
 
 static flashmem_status activated(fm_composer *c, fm_tensor *t, flashmem_error *err) {
@@ -162,8 +163,8 @@ static fm_tensor *heads_first(fm_composer *c, fm_tensor *t, int64_t batch, int64
 
 typedef struct heads {
     int64_t    count, batch, rows, keys, size, value_size;
-    fm_tensor *q, *k, *v;       /* [batch, rows or keys, count * size] */
-    fm_tensor *padding, *bias;  /* [batch, keys], 0 hides; added to scores; or NULL */
+    fm_tensor *q, *k, *v;      /* [batch, rows or keys, count * size] */
+    fm_tensor *padding, *bias; /* [batch, keys], 0 hides; added to scores; or NULL */
 } heads;
 
 static flashmem_status attend(fm_composer *c, const heads *h, flashmem_error *err) {
@@ -183,8 +184,8 @@ static flashmem_status attend(fm_composer *c, const heads *h, flashmem_error *er
             return fm_node_unsupported(err, n, "mask '%s' is no mask of keys, %lldx%lld", h->padding->name,
                                        (long long)h->batch, (long long)h->keys);
         mask = FM_PART(c, "CastLike", fm_part_reshape(c, h->padding, &seen), fm_part_scalar(c, 0, FLASHMEM_BOOL));
-        scores = FM_PART(c, "Add", scores, FM_PART(c, "Where", mask, fm_part_scalar(c, 0, dtype),
-                                                   fm_part_scalar(c, hidden, dtype)));
+        scores = FM_PART(c, "Add", scores,
+                         FM_PART(c, "Where", mask, fm_part_scalar(c, 0, dtype), fm_part_scalar(c, hidden, dtype)));
     }
     if (fm_node_int(n, "unidirectional", 0)) {
         static const fm_shape one = { .rank = 1, .dims = { 1 } };
@@ -195,7 +196,7 @@ static flashmem_status attend(fm_composer *c, const heads *h, flashmem_error *er
         fm_tensor *all = FM_PART(c, "Expand", fm_part_reshape(c, fm_part_scalar(c, -1e30, FLASHMEM_F32), &one),
                                  fm_graph_constant_ints(c->g, NULL, &list, dims));
         static const fm_shape scalar = { 0 };
-        fm_tensor *above = FM_PART(c, "Trilu", all, fm_graph_constant_ints(c->g, NULL, &scalar, &offset));
+        fm_tensor            *above = FM_PART(c, "Trilu", all, fm_graph_constant_ints(c->g, NULL, &scalar, &offset));
         scores = FM_PART(c, "Add", scores, dtype == FLASHMEM_F32 ? above : FM_PART(c, "CastLike", above, scores));
     }
     fm_tensor *seen = FM_PART(c, "Softmax", scores);
@@ -230,7 +231,8 @@ flashmem_status fm_compose_ms_attention(fm_composer *c, flashmem_error *err) {
     FM_TRY(fm_infer_rank(n, 1, 2, err));
     FM_TRY(refuse_inputs(n, 4, 5, err));
     int64_t width = n->inputs[1]->shape.dims[1] / 3;
-    if (fm_node_attr(n, "qkv_hidden_sizes") || fm_node_int(n, "do_rotary", 0) || width * 3 != n->inputs[1]->shape.dims[1])
+    if (fm_node_attr(n, "qkv_hidden_sizes") || fm_node_int(n, "do_rotary", 0) ||
+        width * 3 != n->inputs[1]->shape.dims[1])
         return fm_node_unsupported(err, n, "queries and values of different sizes, or rotation");
     FM_TRY(head_count(n, width, &h.count, err));
     h.batch = n->inputs[0]->shape.dims[0], h.rows = h.keys = n->inputs[0]->shape.dims[1];

@@ -18,10 +18,10 @@ typedef struct recurrent {
 /* One direction of it. */
 typedef struct way {
     const recurrent *l;
-    fm_tensor       *rt;                  /* [hidden, gates * hidden] */
-    fm_tensor       *x;                   /* x W^T + biases, [steps, batch, gates * hidden] */
-    fm_tensor       *hidden_bias;         /* GRU: of the last gate, inside the reset; or NULL */
-    fm_tensor       *h, *cell;            /* [batch, hidden]; NULL: zeros */
+    fm_tensor       *rt;          /* [hidden, gates * hidden] */
+    fm_tensor       *x;           /* x W^T + biases, [steps, batch, gates * hidden] */
+    fm_tensor       *hidden_bias; /* GRU: of the last gate, inside the reset; or NULL */
+    fm_tensor       *h, *cell;    /* [batch, hidden]; NULL: zeros */
 } way;
 
 static flashmem_status expect(const fm_node *n, uint32_t input, uint32_t rank, const int64_t *dims,
@@ -69,8 +69,8 @@ static flashmem_status check_activations(const recurrent *l, uint32_t count, con
 }
 
 static flashmem_status describe(recurrent *l, fm_composer *c, int64_t gates, flashmem_error *err) {
-    const fm_node *n = c->node;
-    const char    *direction = fm_node_string(n, "direction", "forward");
+    const fm_node   *n = c->node;
+    const char      *direction = fm_node_string(n, "direction", "forward");
     const fm_tensor *x = n->inputs[0], *r = n->inputs[2];
     *l = (recurrent){ .c = c, .n = n, .gates = gates };
     FM_TRY(check_attributes(n, err));
@@ -172,8 +172,7 @@ static void gru_step(way *w, int64_t at) {
         }
         if (inner) made = FM_PART(c, "Add", made, FM_PART(c, "Mul", reset, inner));
     } else {
-        if (w->h)
-            made = FM_PART(c, "Add", FM_PART(c, "MatMul", FM_PART(c, "Mul", reset, w->h), rt_hidden), made);
+        if (w->h) made = FM_PART(c, "Add", FM_PART(c, "MatMul", FM_PART(c, "Mul", reset, w->h), rt_hidden), made);
     }
     made = FM_PART(c, "Tanh", made);
     fm_tensor *fresh = FM_PART(c, "Mul", FM_PART(c, "Sub", fm_part_scalar(c, 1, l->n->inputs[0]->dtype), update), made);
