@@ -133,8 +133,9 @@ flashmem_status fm_lower_dense(fm_lower *l, const char *name, const fm_view *vie
         *out = *view;
         return FLASHMEM_OK;
     }
-    *out = fm_lower_temporary(l, view->dtype, &view->shape);
-    return fm_lower_copy(l, name, view, out, err);
+    fm_view from = *view; /* out may be view */
+    *out = fm_lower_temporary(l, from.dtype, &from.shape);
+    return fm_lower_copy(l, name, &from, out, err);
 }
 
 /* A node whose outputs hold no element has nothing to run. */

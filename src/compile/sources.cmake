@@ -67,6 +67,9 @@ list(APPEND FM_COMPILE_SOURCES
 list(APPEND FM_COMPILE_SOURCES
     src/compile/passes/attention.c
     src/compile/passes/attention_mask.c
+    src/compile/passes/compose.c
+    src/compile/passes/compose_microsoft.c
+    src/compile/passes/compose_recurrent.c
     src/compile/passes/elementwise.c
     src/compile/passes/epilogue.c
     src/compile/passes/fold_norms.c

@@ -206,4 +206,9 @@ flashmem_status fm_emit_pad(fm_emit *e, const fm_pad_desc *d, flashmem_error *er
 typedef struct fm_cumsum_desc { const char *name; fm_view x, out; uint32_t axis; bool exclusive, reverse; } fm_cumsum_desc;
 flashmem_status fm_emit_cumsum(fm_emit *e, const fm_cumsum_desc *d, flashmem_error *err);
 
+/* out (int64): places along axis of the out.dims[axis] first elements of x in descending (largest) or ascending order;
+ * equal ones in the order of their places.  Types of x: float32, int64, int32. */
+typedef struct fm_top_k_desc { const char *name; fm_view x, out; uint32_t axis; bool largest; } fm_top_k_desc;
+flashmem_status fm_emit_top_k(fm_emit *e, const fm_top_k_desc *d, flashmem_error *err);
+
 #endif

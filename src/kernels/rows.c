@@ -17,7 +17,8 @@ const size_t fm_row_count = sizeof fm_rows / sizeof fm_rows[0];
 const char *fm_family_name(fm_family family) {
     static const char *const names[] = {
         "matmul", "batch_matmul", "conv",   "conv_transpose",  "attention", "pool",    "norm", "group_norm", "softmax",
-        "reduce", "elementwise",  "gather", "gather_elements", "gather_nd", "scatter", "pad",  "cumsum"
+        "reduce", "elementwise",  "gather", "gather_elements", "gather_nd", "scatter", "pad",  "cumsum",
+        "top_k"
     };
     static_assert(sizeof names / sizeof names[0] == FM_FAMILIES, "a name per family");
     return names[family];

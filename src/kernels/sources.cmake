@@ -12,6 +12,7 @@ set(FM_KERNELS_CL
     src/kernels/scatter.cl
     src/kernels/pad.cl
     src/kernels/cumsum.cl
+    src/kernels/top_k.cl
     src/kernels/reduce.cl
     src/kernels/pool.cl
     src/kernels/group_norm.cl
@@ -38,6 +39,7 @@ set(FM_KERNELS_SOURCES
     src/kernels/scatter.c
     src/kernels/pad.c
     src/kernels/cumsum.c
+    src/kernels/top_k.c
     src/kernels/reduce.c
     src/kernels/pool.c
     src/kernels/group_norm.c

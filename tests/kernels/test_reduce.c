@@ -1,4 +1,4 @@
-/* Reductions and cumulative sums against the host. */
+/* Reductions, cumulative sums and orders against the host. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +153,47 @@ static void test_cumsum__rows_match_the_host(void **state) {
         }
 }
 
+/* Place `rank` in order of the line through index: as many of its elements come before it. */
+static double place_at(const fm_rows_case *c, const fm_top_k_desc *d, const int64_t *index) {
+    int64_t n = d->x.shape.dims[d->axis], at[8], other[8];
+    memcpy(at, index, sizeof at);
+    memcpy(other, index, sizeof other);
+    for (at[d->axis] = 0; at[d->axis] < n; at[d->axis]++) {
+        double  v = fm_rows_at(c, &d->x, at);
+        int64_t before = 0;
+        for (other[d->axis] = 0; other[d->axis] < n; other[d->axis]++) {
+            double w = fm_rows_at(c, &d->x, other);
+            before += w == v ? other[d->axis] < at[d->axis] : d->largest ? w > v : w < v;
+        }
+        if (before == index[d->axis]) return (double)at[d->axis];
+    }
+    return -1;
+}
+
+static void test_top_k__rows_match_the_host(void **state) {
+    static const flashmem_dtype dtypes[3] = { FLASHMEM_F32, FLASHMEM_I64, FLASHMEM_I32 };
+    (void)state;
+    for (size_t s = 0; s < 10; s++)
+        for (uint32_t k = 0; k < 3 * shapes[s].rank * 4; k++) {
+            const shape_case *t = &shapes[s];
+            fm_rows_case      c;
+            int64_t           index[8] = { 0 }, dims[8], i = 0;
+            fm_top_k_desc     d = { .name = "top_k", .axis = k / 12, .largest = k & 1 };
+            memcpy(dims, t->dims, sizeof dims);
+            if (k & 2) dims[d.axis] = (dims[d.axis] + 1) / 2;
+            fm_rows_open(&c, "top_k axis %u of rank %u, variant %u", d.axis, t->rank, k % 12);
+            d.x = fm_rows_view(&c, dtypes[k / 4 % 3], t->rank, t->dims, t->x, t->broadcast);
+            d.out = fm_rows_view(&c, FLASHMEM_I64, t->rank, dims, t->out, 0);
+            if (k & 4) fm_rows_fill(&c, &d.x, -3, 3); /* ties */
+            double *want = malloc((size_t)fm_shape_count(&d.out.shape) * sizeof *want);
+            do want[i++] = place_at(&c, &d, index);
+            while (fm_rows_next(&d.out.shape, index));
+            fm_rows_check(&c, FM_FAMILY_TOP_K, &d, &d.out, want, 0);
+            fm_rows_close(&c);
+            free(want);
+        }
+}
+
 static void test_reduce__refuses(void **state) {
     const int64_t dims[2] = { 2, 3 }, out[2] = { 2, 1 };
     fm_rows_case  c;
@@ -173,12 +214,17 @@ static void test_reduce__refuses(void **state) {
     fm_rows_refuses(&c, FM_FAMILY_REDUCE, &d, "x is int64");
     fm_cumsum_desc e = { .name = "c", .x = good.x, .out = good.x, .axis = 2 };
     fm_rows_refuses(&c, FM_FAMILY_CUMSUM, &e, "axis 2 of 2");
+    fm_top_k_desc k = { .name = "k", .x = good.x, .out = good.out, .axis = 0 };
+    fm_rows_refuses(&c, FM_FAMILY_TOP_K, &k, "out is float32");
+    k.out = fm_rows_view(&c, FLASHMEM_I64, 2, out, FM_DENSE, 0);
+    fm_rows_refuses(&c, FM_FAMILY_TOP_K, &k, "out is 2x1, wanted 2x3");
     fm_rows_close(&c);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_reduce__rows_match_the_host),
                                         cmocka_unit_test(test_cumsum__rows_match_the_host),
+                                        cmocka_unit_test(test_top_k__rows_match_the_host),
                                         cmocka_unit_test(test_reduce__refuses) };
     return cmocka_run_group_tests(tests, fm_rows_setup, fm_rows_teardown);
 }

@@ -211,6 +211,7 @@ static flashmem_status transpose_window(const fm_node *node, fm_window *window, 
                         (window->kernel[i] - 1) * window->dilation[i] + 1;
         if (wanted || same) {
             sizes[i] = wanted ? wanted[wanted_count - window->axes + i] : x->dims[2 + i] * window->stride[i];
+            if (!wanted && sizes[i] > whole) sizes[i] = whole; /* as ONNX Runtime: nothing is appended */
             int64_t total = whole - sizes[i] > 0 ? whole - sizes[i] : 0;
             window->begin[i] = lower ? (total + 1) / 2 : total / 2;
             window->end[i] = total - window->begin[i];

@@ -1,5 +1,6 @@
-/* Einsum of one or two operands: permutations and one matrix product.  Each label is a batch axis (both operands and the
- * output), a row (first and output), a column (second and output) or summed (both, not the output). */
+/* Einsum of one or two operands: permutations and one matrix product.  Each label is a batch axis (both operands and
+ * the output), a row (first and output), a column (second and output) or summed (both, not the output).  The axes of an
+ * ellipsis are labels of their own, digits: the last of them is '7'. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,13 +14,30 @@ typedef struct terms {
     int64_t  size[128]; /* by label */
 } terms;
 
-/* Letters up to a comma, an arrow or the end, blanks dropped. */
-static flashmem_status read_term(const fm_node *node, const char **at, char *labels, uint32_t *count,
+static bool ends_term(const char *at) { return !*at || *at == ',' || strncmp(at, "->", 2) == 0; }
+
+/* Axes that an ellipsis stands for in a term of that rank. */
+static uint32_t ellipsis_axes(const char *at, uint32_t rank) {
+    uint32_t letters = 0;
+    for (; !ends_term(at); at++) letters += isalpha((unsigned char)*at) != 0;
+    return rank > letters ? rank - letters : 0;
+}
+
+/* Labels up to a comma, an arrow or the end, blanks dropped.  wide: axes of an ellipsis. */
+static flashmem_status read_term(const fm_node *node, const char **at, uint32_t wide, char *labels, uint32_t *count,
                                  flashmem_error *err) {
     *count = 0;
-    for (; **at && **at != ',' && strncmp(*at, "->", 2) != 0; ++*at) {
+    for (; !ends_term(*at); ++*at) {
         unsigned char c = (unsigned char)**at;
         if (isspace(c)) continue;
+        if (strncmp(*at, "...", 3) == 0) {
+            if (*count + wide > FM_MAX_RANK || strpbrk(labels, "01234567"))
+                return fm_node_fail(err, node, "its equation has an ellipsis that stands for no axes: '%s'", *at);
+            for (uint32_t i = FM_MAX_RANK - wide; i < FM_MAX_RANK; i++) labels[(*count)++] = (char)('0' + i);
+            labels[*count] = '\0';
+            *at += 2;
+            continue;
+        }
         if (!isalpha(c)) return fm_node_unsupported(err, node, "'%c' in its equation is not handled", c);
         if (*count == FM_MAX_RANK) return fm_node_unsupported(err, node, "more than %d labels in a term", FM_MAX_RANK);
         if (strchr(labels, c)) return fm_node_unsupported(err, node, "label '%c' twice in a term is not handled", c);
@@ -29,24 +47,27 @@ static flashmem_status read_term(const fm_node *node, const char **at, char *lab
     return FLASHMEM_OK;
 }
 
-/* Without an arrow the output has the labels that appear once, in alphabetical order. */
+/* Without an arrow the output has the ellipsis, then the labels that appear once, in alphabetical order. */
 static void implicit_output(terms *t) {
     for (int c = 0; c < 128; c++) {
-        if (!isalpha(c)) continue;
+        if (!isalnum(c)) continue;
         uint32_t uses = 0;
         for (uint32_t i = 0; i < t->operands; i++) uses += strchr(t->labels[i], c) != NULL;
-        if (uses == 1 && t->count[2] < FM_MAX_RANK) t->labels[2][t->count[2]++] = (char)c;
+        if ((uses == 1 || (uses > 1 && isdigit(c))) && t->count[2] < FM_MAX_RANK) t->labels[2][t->count[2]++] = (char)c;
     }
     t->labels[2][t->count[2]] = '\0';
 }
 
 static flashmem_status parse(const fm_node *node, terms *t, flashmem_error *err) {
     const char *at = fm_node_string(node, "equation", "");
+    uint32_t    widest = 0;
     memset(t, 0, sizeof *t);
     t->operands = node->input_count;
     for (uint32_t i = 0; i < t->operands; i++) {
         if (!node->inputs[i]) return fm_node_fail(err, node, "input %u is missing", i);
-        FM_TRY(read_term(node, &at, t->labels[i], &t->count[i], err));
+        uint32_t wide = ellipsis_axes(at, node->inputs[i]->shape.rank);
+        FM_TRY(read_term(node, &at, wide, t->labels[i], &t->count[i], err));
+        if (strpbrk(t->labels[i], "01234567") && wide > widest) widest = wide;
         if (i + 1 < t->operands && *at++ != ',') return fm_node_fail(err, node, "its equation has too few terms");
         const fm_tensor *x = node->inputs[i];
         if (x->shape.rank != t->count[i])
@@ -61,7 +82,7 @@ static flashmem_status parse(const fm_node *node, terms *t, flashmem_error *err)
     }
     if (strncmp(at, "->", 2) == 0) {
         at += 2;
-        FM_TRY(read_term(node, &at, t->labels[2], &t->count[2], err));
+        FM_TRY(read_term(node, &at, widest, t->labels[2], &t->count[2], err));
     } else if (*at == '\0') {
         implicit_output(t);
     }

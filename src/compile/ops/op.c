@@ -25,6 +25,9 @@ static const struct {
     const char  *name;
     fm_attr_kind kind;
 } attribute_kinds[] = {
+    { "activation_alpha", FM_ATTR_FLOATS },
+    { "activation_beta", FM_ATTR_FLOATS },
+    { "activations", FM_ATTR_STRINGS },
     { "allowzero", FM_ATTR_INT },
     { "alpha", FM_ATTR_FLOAT },
     { "antialias", FM_ATTR_INT },
@@ -34,8 +37,11 @@ static const struct {
     { "axis", FM_ATTR_INT },
     { "batch_dims", FM_ATTR_INT },
     { "beta", FM_ATTR_FLOAT },
+    { "bias", FM_ATTR_FLOAT },
+    { "block_size", FM_ATTR_INT },
     { "blocksize", FM_ATTR_INT },
     { "ceil_mode", FM_ATTR_INT },
+    { "clip", FM_ATTR_FLOAT },
     { "coordinate_transformation_mode", FM_ATTR_STRING },
     { "count_include_pad", FM_ATTR_INT },
     { "cubic_coeff_a", FM_ATTR_FLOAT },
@@ -54,6 +60,8 @@ static const struct {
     { "fmod", FM_ATTR_INT },
     { "gamma", FM_ATTR_FLOAT },
     { "group", FM_ATTR_INT },
+    { "hidden_size", FM_ATTR_INT },
+    { "input_forget", FM_ATTR_INT },
     { "is_causal", FM_ATTR_INT },
     { "k", FM_ATTR_INT },
     { "keep_aspect_ratio_policy", FM_ATTR_STRING },
@@ -61,6 +69,8 @@ static const struct {
     { "kernel_shape", FM_ATTR_INTS },
     { "kv_num_heads", FM_ATTR_INT },
     { "largest", FM_ATTR_INT },
+    { "layout", FM_ATTR_INT },
+    { "linear_before_reset", FM_ATTR_INT },
     { "max", FM_ATTR_FLOAT },
     { "min", FM_ATTR_FLOAT },
     { "mode", FM_ATTR_STRING },
@@ -68,6 +78,7 @@ static const struct {
     { "noop_with_empty_axes", FM_ATTR_INT },
     { "num_groups", FM_ATTR_INT },
     { "num_outputs", FM_ATTR_INT },
+    { "output_dtype", FM_ATTR_INT },
     { "output_padding", FM_ATTR_INTS },
     { "output_shape", FM_ATTR_INTS },
     { "p", FM_ATTR_INT },
@@ -80,6 +91,7 @@ static const struct {
     { "scale", FM_ATTR_FLOAT },
     { "select_last_index", FM_ATTR_INT },
     { "softcap", FM_ATTR_FLOAT },
+    { "size", FM_ATTR_INT },
     { "sorted", FM_ATTR_INT },
     { "split", FM_ATTR_INTS },
     { "start", FM_ATTR_INT },
@@ -169,8 +181,7 @@ static bool inputs_constant(const fm_node *node) {
     return true;
 }
 
-flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err) {
-    FM_TRY(fm_node_check(node, err));
+flashmem_status fm_op_check_inputs(const fm_node *node, flashmem_error *err) {
     for (uint32_t i = 0; i < node->input_count; i++) {
         const fm_tensor *t = node->inputs[i];
         if (!t) continue;
@@ -178,6 +189,12 @@ flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err) {
             return fm_node_fail(err, node, "the type or shape of tensor '%s' is not known", t->name);
         FM_TRY(check_size(node, t, err));
     }
+    return FLASHMEM_OK;
+}
+
+flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err) {
+    FM_TRY(fm_node_check(node, err));
+    FM_TRY(fm_op_check_inputs(node, err));
     FM_TRY(node->op->infer(g, node, err));
     for (uint32_t i = 0; i < node->output_count; i++)
         if (node->outputs[i]) FM_TRY(check_size(node, node->outputs[i], err));

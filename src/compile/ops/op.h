@@ -34,6 +34,8 @@ flashmem_status fm_node_check(const fm_node *node, flashmem_error *err);
 #include "compile/ops/op_list.h"
 #undef FM_OP
 
+/* Types and shapes of the inputs are known, and sizes that a computation may multiply. */
+flashmem_status fm_op_check_inputs(const fm_node *node, flashmem_error *err);
 /* Infers (and folds where possible) one node; used by import, passes and after rewrites. */
 flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err);
 

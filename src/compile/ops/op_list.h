@@ -28,5 +28,9 @@ FM_OP(Gather) FM_OP(GatherElements) FM_OP(GatherND) FM_OP(ScatterND) FM_OP(Scatt
 FM_OP(ArgMax) FM_OP(ArgMin) FM_OP(ReduceL1) FM_OP(ReduceL2) FM_OP(ReduceLogSum) FM_OP(ReduceLogSumExp)
 FM_OP(ReduceMax) FM_OP(ReduceMean) FM_OP(ReduceMin) FM_OP(ReduceProd) FM_OP(ReduceSum) FM_OP(ReduceSumSquare)
 FM_OP(CumSum) FM_OP(NonZero) FM_OP(TopK)
+/* passes/compose.c */
+FM_OP(DequantizeLinear) FM_OP(GRU) FM_OP(LRN) FM_OP(LSTM) FM_OP(QuantizeLinear) FM_OP(RNN)
+FM_OP(ms_gelu) FM_OP(ms_bias_gelu) FM_OP(ms_fast_gelu) FM_OP(ms_quick_gelu) FM_OP(ms_skip_norm) FM_OP(ms_skip_rms_norm)
+FM_OP(ms_embed_norm) FM_OP(ms_fused_matmul) FM_OP(ms_fused_gemm) FM_OP(ms_fused_conv) FM_OP(ms_attention) FM_OP(ms_multi_head)
 /* rearrange.c, resize.c */
 FM_OP(DepthToSpace) FM_OP(Pad) FM_OP(SpaceToDepth) FM_OP(Resize)

@@ -165,6 +165,29 @@ static flashmem_status fold_top_k(fm_graph *g, fm_node *node, flashmem_error *er
     return FLASHMEM_OK;
 }
 
+/* The kernel finds places; values are gathered from them. */
+static flashmem_status lower_top_k(fm_lower *l, fm_node *node, flashmem_error *err) {
+    fm_tensor    *x = node->inputs[0], *values = node->outputs[0], *places = node->outputs[1];
+    fm_top_k_desc d = { .name = node->name, .largest = fm_node_int(node, "largest", 1) != 0 };
+    fm_view       from;
+    int64_t       k;
+    FM_TRY(top_k_of(node, &d.axis, &k, err));
+    FM_TRY(fm_lower_view(l, x, &from, err));
+    fm_shape shape = x->shape;
+    shape.dims[d.axis] = k;
+    d.x = from;
+    if (from.dtype != FLASHMEM_F32 && from.dtype != FLASHMEM_I64 && from.dtype != FLASHMEM_I32) {
+        d.x = fm_lower_temporary(l, FLASHMEM_I64, &x->shape); /* other integers are compared as a wider type */
+        FM_TRY(fm_lower_copy(l, node->name, &from, &d.x, err));
+    }
+    d.out = places ? fm_lower_output(l, places, NULL) : fm_lower_temporary(l, FLASHMEM_I64, &shape);
+    FM_TRY(fm_emit_top_k(&l->emit, &d, err));
+    if (!values) return FLASHMEM_OK;
+    fm_gather_elements_desc gather = { .name = node->name, .data = from, .indices = d.out, .axis = d.axis };
+    gather.out = fm_lower_output(l, values, NULL);
+    return fm_emit_gather_elements(&l->emit, &gather, err);
+}
+
 /* --- NonZero ------------------------------------------------------------------------------------------------------ */
 
 /* The shape of the result depends on values: only constants are possible. */
@@ -200,7 +223,7 @@ static flashmem_status fold_non_zero(fm_graph *g, fm_node *node, flashmem_error 
 
 const fm_op fm_op_CumSum = { "CumSum",           "",           11,          2,     2,           1, 1,
                              FM_OP_HIERARCHICAL, infer_cumsum, fold_cumsum, false, lower_cumsum };
-const fm_op fm_op_TopK = { "TopK", "", 1, 1, 2, 2, 2, FM_OP_HIERARCHICAL, infer_top_k, fold_top_k, false, NULL };
+const fm_op fm_op_TopK = { "TopK", "", 1, 1, 2, 2, 2, FM_OP_HIERARCHICAL, infer_top_k, fold_top_k, false, lower_top_k };
 const fm_op fm_op_NonZero = {
     "NonZero", "", 9, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_non_zero, fold_non_zero, false, NULL
 };

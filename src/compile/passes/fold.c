@@ -1,6 +1,7 @@
-/* Types, shapes and constants, node by node in execution order: shape arithmetic disappears here, and every If. */
+/* Types, shapes and constants, node by node in execution order: shape arithmetic disappears here, every If, and
+ * operators that others make up. */
 #include "compile/onnx/import.h"
-#include "compile/ops/op.h"
+#include "compile/passes/compose.h"
 #include "compile/passes/passes.h"
 
 /* A recipe this deep is read slowly; nothing that people write comes near. */
@@ -31,6 +32,10 @@ flashmem_status fm_pass_fold(fm_graph *g, flashmem_error *err) {
     for (fm_node *node = g->first, *next; node; node = next) {
         if (fm_onnx_is_if(node)) {
             FM_TRY(fm_onnx_decide_if(g, node, &next, err));
+            continue;
+        }
+        if (fm_composition_of(node->op)) {
+            FM_TRY(fm_compose_node(g, node, &next, err));
             continue;
         }
         next = node->next;

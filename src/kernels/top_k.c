@@ -1,0 +1,50 @@
+/* Places of the first elements in order along an axis. */
+#include <math.h>
+
+#include "kernels/view_args.h"
+
+static flashmem_status check(const fm_subject *s, const fm_top_k_desc *d) {
+    fm_view like = d->x;
+    FM_TRY(fm_check_operand(s, "x", &d->x, FM_DTYPES_NUMBER, FM_RANK_ANY));
+    if (d->axis >= d->x.shape.rank) return fm_refuse(s, "axis %u of %u", d->axis, d->x.shape.rank);
+    if (d->out.shape.rank == like.shape.rank && d->out.shape.dims[d->axis] <= like.shape.dims[d->axis])
+        like.shape.dims[d->axis] = d->out.shape.dims[d->axis];
+    return fm_check_like(s, "out", &d->out, FM_DTYPE_BIT(FLASHMEM_I64), &like);
+}
+
+static flashmem_status emit(fm_emit *e, const void *desc, flashmem_error *err) {
+    const fm_top_k_desc *d = desc;
+    fm_program_builder  *b = e->builder;
+    fm_view              x = d->x, out = d->out;
+    fm_shape             lines = d->x.shape;
+    const char          *options = fm_arena_printf(b->arena, "-DT=%s", fm_kernel_type(d->x.dtype));
+    double               n = (double)d->x.shape.dims[d->axis], k = (double)d->out.shape.dims[d->axis];
+    (void)err;
+    lines.dims[d->axis] = 1;
+    x.strides[d->axis] = out.strides[d->axis] = 0;
+    int64_t count = fm_shape_count(&lines), run = fm_item_run(e, count, 10 + n + 5 * k * log2(k + 1));
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "top_k.cl", options, "top_k", 0), FM_COST_NORM);
+    fm_args_read(b, &x, 8);
+    fm_args_write(b, &out, 8);
+    fm_args_dims(b, &lines, 8);
+    fm_builder_arg_int(b, d->x.shape.dims[d->axis]);
+    fm_builder_arg_int(b, d->out.shape.dims[d->axis]);
+    fm_builder_arg_int(b, d->x.strides[d->axis]);
+    fm_builder_arg_int(b, d->out.strides[d->axis]);
+    fm_builder_arg_int(b, d->largest);
+    fm_builder_arg_int(b, count);
+    fm_builder_arg_int(b, run);
+    fm_args_items(e, (count + run - 1) / run, 1, 1);
+    fm_builder_work(b, (double)count * (n + k * log2(k + 1)), fm_view_bytes(&d->x) + fm_view_bytes(&d->out));
+    fm_builder_end(b);
+    return FLASHMEM_OK;
+}
+
+const fm_row fm_row_top_k_reference = { "top_k_reference", FM_FAMILY_TOP_K, true, FM_ANY_LAYOUT, 0, NULL, emit };
+
+flashmem_status fm_emit_top_k(fm_emit *e, const fm_top_k_desc *d, flashmem_error *err) {
+    fm_subject s = { e, FM_FAMILY_TOP_K, d->name, err };
+    if (fm_shape_count(&d->out.shape) == 0) return FLASHMEM_OK;
+    FM_TRY(check(&s, d));
+    return fm_row_emit(e, FM_FAMILY_TOP_K, d->name, d, err);
+}
