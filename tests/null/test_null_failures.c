@@ -76,7 +76,7 @@ static void test_open__refuses_what_cannot_take_effect(void **state) {
     o.program = 7;
     expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "program 7 of 1");
     o = options_for(-1);
-    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "budget -1");
+    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "budget of -1");
     o = options_for(25);
     o.read_bytes = 1000;
     expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "1000 bytes per read");
