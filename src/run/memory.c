@@ -50,7 +50,7 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
         region->bytes = round_up(bytes[i] ? bytes[i] : 1, PAGE);
         if (region->bytes > SIZE_MAX - 2 * BLOCK)
             return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "region %u: %" PRIu64 " bytes", i, bytes[i]);
-        region->populated = calloc(region->bytes / BLOCK + 1, 1);
+        region->populated = calloc(region->bytes / BLOCK + 1, sizeof *region->populated);
         region->base = region->populated ? map_aligned(region->bytes) : NULL;
         memory->count = i + 1;
         if (!region->base) {
@@ -68,7 +68,7 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
 void fm_memory_release(fm_memory *memory) {
     for (uint32_t i = 0; i < memory->count; i++) {
         if (memory->regions[i].base) munmap(memory->regions[i].base, memory->regions[i].bytes);
-        free(memory->regions[i].populated);
+        free((void *)memory->regions[i].populated);
     }
     memory->count = 0;
 }
@@ -79,10 +79,9 @@ static void touch(char *at) { __atomic_fetch_or(at, 0, __ATOMIC_RELAXED); }
 
 static void populate_block(fm_memory *memory, fm_region *region, uint64_t block) {
     uint64_t from = block * BLOCK, to = from + BLOCK < region->bytes ? from + BLOCK : region->bytes;
-    region->populated[block] = 1;
     if (memory->may_be_huge) touch(region->base + from); /* all of it, if a huge page is to be had */
-    if (!memory->no_populate && madvise(region->base + from, to - from, MADV_POPULATE_WRITE) == 0) return;
-    if (errno == EINVAL) memory->no_populate = true; /* before Linux 5.14 */
+    if (!atomic_load(&memory->no_populate) && madvise(region->base + from, to - from, MADV_POPULATE_WRITE) == 0) return;
+    if (errno == EINVAL) atomic_store(&memory->no_populate, true); /* before Linux 5.14 */
     for (uint64_t at = from; at < to; at += PAGE) touch(region->base + at);
 }
 
@@ -92,7 +91,7 @@ void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes) {
         uint64_t   offset = (uint64_t)((char *)at - region->base);
         if ((char *)at < region->base || offset >= region->bytes) continue;
         for (uint64_t block = offset / BLOCK; block <= (offset + bytes - 1) / BLOCK; block++)
-            if (!region->populated[block]) populate_block(memory, region, block);
+            if (!atomic_exchange(&region->populated[block], 1)) populate_block(memory, region, block);
         return;
     }
 }

@@ -3,6 +3,7 @@
 #ifndef FM_RUN_MEMORY_H
 #define FM_RUN_MEMORY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,16 +14,16 @@
 enum { FM_MEMORY_REGIONS = 64 };
 
 typedef struct fm_region {
-    char    *base;      /* 2 MiB aligned, zeroed by the system */
-    uint64_t bytes;     /* rounded up to 4 KiB; nothing beyond is mapped */
-    uint8_t *populated; /* one byte per 2 MiB block; only the populating thread looks at it */
+    char            *base;      /* 2 MiB aligned, zeroed by the system */
+    uint64_t         bytes;     /* rounded up to 4 KiB; nothing beyond is mapped */
+    _Atomic uint8_t *populated; /* per 2 MiB block: some thread has populated it, or is about to */
 } fm_region;
 
 typedef struct fm_memory {
-    fm_region regions[FM_MEMORY_REGIONS];
-    uint32_t  count;
-    bool      may_be_huge; /* the system did not refuse huge pages */
-    bool      no_populate; /* the system has no MADV_POPULATE_WRITE */
+    fm_region    regions[FM_MEMORY_REGIONS];
+    uint32_t     count;
+    bool         may_be_huge; /* the system did not refuse huge pages */
+    _Atomic bool no_populate; /* the system has no MADV_POPULATE_WRITE */
 } fm_memory;
 
 /* Maps one region per entry; nothing is touched yet. OUT_OF_MEMORY. */
@@ -31,7 +32,7 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
 void            fm_memory_release(fm_memory *memory);
 
 /* Gives the blocks under [at, at + bytes) their pages before a read needs them.  Contents stay, whoever writes there
- * meanwhile.  One thread only (the reader's). */
+ * meanwhile.  Any thread: a block that another is populating is left to it. */
 void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes);
 
 /* Whether most of the populated bytes lie in huge pages; asks the system (milliseconds). */

@@ -254,6 +254,26 @@ static void *reader_main(void *argument) {
     return NULL;
 }
 
+/* Gives the first reads' memory its pages, ahead of the reader, which does the same for what it comes to first: where
+ * pages are dear (virtual machines that give free ones back to the host), two threads get them two to four times as
+ * fast as one, and the disk need not wait for them. */
+static void *populator_main(void *argument) {
+    fm_reader *reader = argument;
+#ifdef __linux__
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 5); /* of this thread: the device's start comes first */
+#endif
+    for (uint32_t o = 0; o < reader->config.count && reader->config.objects[o].after < 0; o++) {
+        const fm_read_object *object = &reader->config.objects[o];
+        for (uint64_t at = 0; at < object->bytes; at += reader->config.bytes) {
+            uint64_t left = object->bytes - at;
+            if (fm_reader_halted(reader)) return NULL;
+            fm_memory_populate(reader->config.memory, object->to + at,
+                               left < reader->config.bytes ? left : reader->config.bytes);
+        }
+    }
+    return NULL;
+}
+
 /* The same file as config.fd even if the path names another by now. */
 static int open_direct(const fm_reader_config *config) {
     char path[64];
@@ -325,6 +345,7 @@ flashmem_status fm_reader_open(fm_reader **out, const fm_reader_config *config, 
         release(reader);
         return fm_fail_errno(err, failed, "%s: start the reader's thread", config->path);
     }
+    reader->populates = config->memory && !pthread_create(&reader->populator, NULL, populator_main, reader);
     *out = reader;
     return FLASHMEM_OK;
 }
@@ -334,6 +355,7 @@ void fm_reader_close(fm_reader *reader) {
     atomic_store(&reader->stopping, 1);
     poke(reader);
     pthread_join(reader->thread, NULL);
+    if (reader->populates) pthread_join(reader->populator, NULL);
     if (reader->state) reader->ops->close(reader->state); /* here: the poke above may still have used it */
     release(reader);
 }

@@ -27,7 +27,8 @@ struct fm_reader {
     bool               use_direct;
     const fm_read_ops *ops;
     void              *state; /* of ops; set before `ready` */
-    pthread_t          thread;
+    pthread_t          thread, populator;
+    bool               populates; /* populator runs until close */
 
     /* Between threads. */
     _Atomic(const char *)   backend;
