@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -50,8 +51,8 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
         region->bytes = round_up(bytes[i] ? bytes[i] : 1, PAGE);
         if (region->bytes > SIZE_MAX - 2 * BLOCK)
             return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "region %u: %" PRIu64 " bytes", i, bytes[i]);
-        region->populated = calloc(region->bytes / BLOCK + 1, sizeof *region->populated);
-        region->base = region->populated ? map_aligned(region->bytes) : NULL;
+        region->blocks = calloc(region->bytes / BLOCK + 1, sizeof *region->blocks);
+        region->base = region->blocks ? map_aligned(region->bytes) : NULL;
         memory->count = i + 1;
         if (!region->base) {
             fm_memory_release(memory);
@@ -68,7 +69,7 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
 void fm_memory_release(fm_memory *memory) {
     for (uint32_t i = 0; i < memory->count; i++) {
         if (memory->regions[i].base) munmap(memory->regions[i].base, memory->regions[i].bytes);
-        free((void *)memory->regions[i].populated);
+        free((void *)memory->regions[i].blocks);
     }
     memory->count = 0;
 }
@@ -85,13 +86,26 @@ static void populate_block(fm_memory *memory, fm_region *region, uint64_t block)
     for (uint64_t at = from; at < to; at += PAGE) touch(region->base + at);
 }
 
+/* A read into a block must not begin while another thread still touches it: devices that write to memory behind the
+ * caches would lose. */
+static void own_or_await(fm_memory *memory, fm_region *region, uint64_t block) {
+    static const struct timespec little = { .tv_nsec = 50000 };
+    uint8_t                      untouched = FM_BLOCK_UNTOUCHED;
+    if (atomic_compare_exchange_strong(&region->blocks[block], &untouched, FM_BLOCK_TAKEN)) {
+        populate_block(memory, region, block);
+        atomic_store(&region->blocks[block], FM_BLOCK_POPULATED);
+        return;
+    }
+    while (atomic_load(&region->blocks[block]) != FM_BLOCK_POPULATED) nanosleep(&little, NULL);
+}
+
 void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes) {
     for (uint32_t r = 0; r < memory->count; r++) {
         fm_region *region = &memory->regions[r];
         uint64_t   offset = (uint64_t)((char *)at - region->base);
         if ((char *)at < region->base || offset >= region->bytes) continue;
         for (uint64_t block = offset / BLOCK; block <= (offset + bytes - 1) / BLOCK; block++)
-            if (!atomic_exchange(&region->populated[block], 1)) populate_block(memory, region, block);
+            own_or_await(memory, region, block);
         return;
     }
 }

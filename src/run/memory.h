@@ -12,11 +12,12 @@
 #include "base/log.h"
 
 enum { FM_MEMORY_REGIONS = 64 };
+enum { FM_BLOCK_UNTOUCHED, FM_BLOCK_TAKEN /* by a thread that is populating it */, FM_BLOCK_POPULATED };
 
 typedef struct fm_region {
-    char            *base;      /* 2 MiB aligned, zeroed by the system */
-    uint64_t         bytes;     /* rounded up to 4 KiB; nothing beyond is mapped */
-    _Atomic uint8_t *populated; /* per 2 MiB block: some thread has populated it, or is about to */
+    char            *base;   /* 2 MiB aligned, zeroed by the system */
+    uint64_t         bytes;  /* rounded up to 4 KiB; nothing beyond is mapped */
+    _Atomic uint8_t *blocks; /* per 2 MiB: FM_BLOCK_* */
 } fm_region;
 
 typedef struct fm_memory {
@@ -32,7 +33,7 @@ flashmem_status fm_memory_reserve(fm_memory *memory, const uint64_t *bytes, uint
 void            fm_memory_release(fm_memory *memory);
 
 /* Gives the blocks under [at, at + bytes) their pages before a read needs them.  Contents stay, whoever writes there
- * meanwhile.  Any thread: a block that another is populating is left to it. */
+ * meanwhile.  Any thread: a block that another is populating is waited for. */
 void fm_memory_populate(fm_memory *memory, void *at, uint64_t bytes);
 
 /* Whether most of the populated bytes lie in huge pages; asks the system (milliseconds). */
