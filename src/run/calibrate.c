@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/order.h"
 #include "run/profile.h"
 
 /* A file is this header and the profile as it lies in memory: a cache of one machine, not a document. */
@@ -164,16 +165,11 @@ void fm_profile_learn_disk(fm_profile *profile, double rate) {
     if (profile->disk_count < FM_PROFILE_RATES) profile->disk_count++;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 double fm_profile_disk_rate(const fm_profile *profile) {
     double   sorted[FM_PROFILE_RATES];
     uint32_t count = profile->disk_count;
     if (!count) return 1e9;
     memcpy(sorted, profile->disk_rates, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, by_value);
+    qsort(sorted, count, sizeof *sorted, fm_by_value);
     return sorted[count / 2];
 }

@@ -91,6 +91,7 @@ static void populate_block(fm_memory *memory, fm_region *region, uint64_t block)
 static void own_or_await(fm_memory *memory, fm_region *region, uint64_t block) {
     static const struct timespec little = { .tv_nsec = 50000 };
     uint8_t                      untouched = FM_BLOCK_UNTOUCHED;
+    if (atomic_load(&region->blocks[block]) == FM_BLOCK_POPULATED) return; /* every read but a block's first */
     if (atomic_compare_exchange_strong(&region->blocks[block], &untouched, FM_BLOCK_TAKEN)) {
         populate_block(memory, region, block);
         atomic_store(&region->blocks[block], FM_BLOCK_POPULATED);

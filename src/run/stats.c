@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/order.h"
 #include "run/model.h"
 
 static double since_open(const flashmem_model *model, uint64_t ns) {
@@ -52,11 +53,6 @@ static uint64_t union_of_reads(const fm_read_record *record) {
     return total;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* What the disk gives when asked: reads are timed in groups of several times what is in flight, because some disks
  * report all of that at once, and the upper quartile is taken, because groups that waited for free memory say nothing
  * about the disk.  0: nothing was read. */
@@ -79,7 +75,7 @@ static double disk_rate(const fm_read_record *record, uint64_t in_flight) {
         bytes = 0;
     }
     if (!count) return 0;
-    qsort(rates, (size_t)count, sizeof *rates, by_value);
+    qsort(rates, (size_t)count, sizeof *rates, fm_by_value);
     return rates[count * 3 / 4];
 }
 

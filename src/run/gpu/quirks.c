@@ -11,8 +11,7 @@ typedef struct quirk_row {
 
 static const quirk_row rows[] = {
     { "Portable Computing Language", NULL, FM_QUIRK_HOST_COHERENT | FM_QUIRK_KEEP_CONTEXT,
-      "PoCL's CPU devices compute in the host's memory; with its last context it takes its devices down, while a "
-      "worker "
+      "PoCL's CPU devices compute in the host's memory; with its last context its devices are taken down, and a worker "
       "may still be releasing the last event (seen in 3.1: a crash in POclReleaseEvent)" },
     { "Intel(R) OpenCL", "CPU", FM_QUIRK_HOST_COHERENT, "so does Intel's CPU runtime" },
     { "Intel(R) OpenCL", "Xeon", FM_QUIRK_HOST_COHERENT, "the same, named after the processor" },
