@@ -213,7 +213,8 @@ static flashmem_status check_images(const verifier *v) {
             return BAD("object %u: images %u+%u of %u", o, r->objects[o].first_image, r->objects[o].images,
                        r->image_count);
         if (!r->objects[o].staged != !only_images(v, &r->objects[o]))
-            return BAD("object %u: %s for its images only", o, r->objects[o].staged ? "not" : "is there");
+            return BAD("object %u: %s", o,
+                       r->objects[o].staged ? "staged, but read where it lies" : "not staged, but only read as images");
         for (uint32_t i = 0; i < r->objects[o].images; i++) FM_TRY(check_image(v, rows + i, &r->objects[o]));
         rows += r->objects[o].images;
     }

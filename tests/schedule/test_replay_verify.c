@@ -70,6 +70,8 @@ DAMAGE(after_over_itself, r->objects[o].wrap && r->objects[o].last > 0 && !r->ob
        r->objects[o].after = (int32_t)r->objects[o].last - 1)
 DAMAGE(resident_waits, r->objects[o].resident, r->objects[o].after = 0)
 DAMAGE(resident_released, r->objects[o].resident && r->objects[o].first > 0, r->objects[o].wrap = 1)
+DAMAGE(staged_in_place, !r->objects[o].staged, r->objects[o].staged = 1)
+DAMAGE(staged_not, r->objects[o].staged, r->objects[o].staged = 0)
 DAMAGE(use_missing, r->steps[k].object_count > 0, r->steps[k].object_count--)
 DAMAGE(use_range, r->steps[k].object_count > 0, r->steps[k].first_object = r->use_count)
 DAMAGE(use_index, r->steps[k].object_count > 0, r->uses[r->steps[k].first_object] = r->object_count)
@@ -192,6 +194,8 @@ static const damage damages[] = {
     ROW(after_over_itself, ""),
     ROW(resident_waits, "resident and waits"),
     ROW(resident_released, "resident and waits"),
+    ROW(staged_in_place, "staged, but read where it lies"),
+    ROW(staged_not, "not staged, but only read as images"),
     ROW(use_missing, ""),
     ROW(use_range, "uses"),
     ROW(use_index, "object"),
