@@ -6,30 +6,13 @@
 
 #include <stdio.h>
 
-#include "flashmem/status.h"
+#include "flashmem/plan.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 typedef struct flashmem_model flashmem_model;
-
-typedef enum flashmem_memory_path {
-    FLASHMEM_PATH_DEFAULT,      /* what the device and the pack's layout prefer */
-    FLASHMEM_PATH_IN_PLACE,     /* disk -> the buffer the kernel reads */
-    FLASHMEM_PATH_TEXTURE_COPY, /* disk -> staging slot -> image, copied between launches */
-    FLASHMEM_PATH_TEXTURE_EMBEDDED,
-    FLASHMEM_PATH_DMA
-} flashmem_memory_path;
-
-typedef enum flashmem_budget_kind {
-    FLASHMEM_BUDGET_AUTO,    /* least memory for the best predicted latency + 2 %, within half of what is free */
-    FLASHMEM_BUDGET_OFF,     /* everything stays */
-    FLASHMEM_BUDGET_BYTES,   /* value: bytes */
-    FLASHMEM_BUDGET_PERCENT, /* value: percent of float weight bytes, raised to the minimum */
-    FLASHMEM_BUDGET_LEAVE,   /* value: bytes of system memory left free */
-    FLASHMEM_BUDGET_MINIMUM  /* the promised minimum */
-} flashmem_budget_kind;
 
 typedef struct flashmem_run_options {
     size_t               size;         /* sizeof(flashmem_run_options) */
@@ -125,6 +108,9 @@ FLASHMEM_API void flashmem_model_stats(const flashmem_model *model, flashmem_sta
 
 /* The plan as text: steps, slabs, objects, when read, where placed, what is resident, the minimum budget. */
 FLASHMEM_API flashmem_status flashmem_model_print_plan(const flashmem_model *model, FILE *to, flashmem_error *error);
+/* The same as data, with the predictions of the open; lives as long as the model. */
+FLASHMEM_API flashmem_status flashmem_model_plan(const flashmem_model *model, const flashmem_plan **out,
+                                                 flashmem_error *error);
 /* Recomputes every constraint of the plan and the replayed program, independently of what made them.
  * INTERNAL names what does not hold. */
 FLASHMEM_API flashmem_status flashmem_model_verify_plan(const flashmem_model *model, flashmem_error *error);
@@ -156,6 +142,11 @@ FLASHMEM_API flashmem_status flashmem_device_probe(const char *device, uint32_t 
  * remembered in its profile and not brought up. */
 FLASHMEM_API flashmem_status flashmem_device_layout(const char *device, const char *cache_dir, flashmem_layout *layout,
                                                     flashmem_error *error);
+/* What plans for this device are made with: its profile, or defaults for its class where it has not run yet.  device,
+ * threads and cache_dir as in the run options; memory_bytes is what the system has free. */
+FLASHMEM_API flashmem_status flashmem_device_describe(const char *device, uint32_t threads, const char *cache_dir,
+                                                      flashmem_layout layout, flashmem_device *out,
+                                                      flashmem_error *error);
 
 #ifdef __cplusplus
 }

@@ -45,6 +45,12 @@ typedef struct fm_pack_header {
 } fm_pack_header;
 static_assert(sizeof(fm_pack_header) == 152, "pack record");
 
+/* What steps refer to outside their program: all that planning needs of a pack, written or not. */
+typedef struct fm_packed {
+    const fm_weight *weights; uint32_t weight_count;
+    const fm_object *objects; uint32_t object_count;
+} fm_packed;
+
 /* An open, verified pack.  Tables are loaded to memory; weights are read by whoever needs them. */
 typedef struct fm_pack {
     char             *path;
@@ -52,8 +58,7 @@ typedef struct fm_pack {
     fm_pack_header    header;
     void             *tables; /* the whole tables range, 64-byte aligned */
     const char       *strings; uint64_t string_bytes;
-    const fm_weight  *weights; uint32_t weight_count;
-    const fm_object  *objects; uint32_t object_count;
+    fm_packed         packed;
     const uint64_t   *checksums; uint64_t checksum_count;
     const fm_pack_program *program_records;
     fm_program       *programs; uint32_t program_count; /* pointers into tables */

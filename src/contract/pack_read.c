@@ -101,8 +101,8 @@ static flashmem_status enter_tables(fm_pack *pack, flashmem_error *err) {
     ENTER("strings", h->strings, char, pack->strings, pack->string_bytes);
     if (pack->string_bytes && pack->strings[pack->string_bytes - 1])
         return BAD("%s: the last string has no end", pack->path);
-    ENTER("weights", h->weight_table, fm_weight, pack->weights, pack->weight_count);
-    ENTER("objects", h->object_table, fm_object, pack->objects, pack->object_count);
+    ENTER("weights", h->weight_table, fm_weight, pack->packed.weights, pack->packed.weight_count);
+    ENTER("objects", h->object_table, fm_object, pack->packed.objects, pack->packed.object_count);
     ENTER("checksums", h->checksum_table, uint64_t, pack->checksums, pack->checksum_count);
     ENTER("programs", h->program_table, fm_pack_program, pack->program_records, pack->program_count);
     if (pack->program_count == 0) return BAD("%s: no programs", pack->path);
@@ -116,8 +116,8 @@ static flashmem_status enter_tables(fm_pack *pack, flashmem_error *err) {
 static flashmem_status check_programs(const fm_pack *pack, flashmem_error *err) {
     for (uint32_t i = 0; i < pack->program_count; i++) {
         flashmem_error  found = { 0 };
-        flashmem_status status = fm_program_verify(&pack->programs[i], pack->weights, pack->weight_count, pack->objects,
-                                                   pack->object_count, &found);
+        flashmem_status status = fm_program_verify(&pack->programs[i], pack->packed.weights, pack->packed.weight_count, pack->packed.objects,
+                                                   pack->packed.object_count, &found);
         if (status != FLASHMEM_OK) return fm_fail(err, status, "%s: program %u: %s", pack->path, i, found.message);
     }
     return FLASHMEM_OK;
@@ -142,13 +142,13 @@ static flashmem_status check_range(const fm_pack *pack, const char *what, uint32
 
 static flashmem_status check_weights(const fm_pack *pack, flashmem_error *err) {
     uint64_t cursor = pack->header.tables.offset + pack->header.tables.bytes, checksums = 0;
-    for (uint32_t i = 0; i < pack->object_count; i++) {
-        const fm_object *o = &pack->objects[i];
+    for (uint32_t i = 0; i < pack->packed.object_count; i++) {
+        const fm_object *o = &pack->packed.objects[i];
         FM_TRY(check_range(pack, "object", i, o->file_offset, o->bytes, o->first_checksum,
                            o->bytes / o->unit_bytes + (o->bytes % o->unit_bytes != 0), &cursor, &checksums, err));
     }
-    for (uint32_t i = 0; i < pack->weight_count; i++) {
-        const fm_weight *w = &pack->weights[i];
+    for (uint32_t i = 0; i < pack->packed.weight_count; i++) {
+        const fm_weight *w = &pack->packed.weights[i];
         if (w->kind == FM_WEIGHT_ROWS)
             FM_TRY(check_range(pack, "row table of weight", i, w->file_offset, w->k * w->row_bytes, w->first_checksum,
                                w->k, &cursor, &checksums, err));
@@ -229,23 +229,23 @@ flashmem_status fm_pack_verify_weights(const fm_pack *pack, flashmem_error *err)
     flashmem_status   status = FLASHMEM_OK;
     const fm_program *texts = &pack->programs[0];
     uint64_t          capacity = 0;
-    for (uint32_t i = 0; i < pack->object_count; i++)
-        if (batch_of(pack->objects[i].unit_bytes) > capacity) capacity = batch_of(pack->objects[i].unit_bytes);
-    for (uint32_t i = 0; i < pack->weight_count; i++)
-        if (pack->weights[i].kind == FM_WEIGHT_ROWS && batch_of(pack->weights[i].row_bytes) > capacity)
-            capacity = batch_of(pack->weights[i].row_bytes);
+    for (uint32_t i = 0; i < pack->packed.object_count; i++)
+        if (batch_of(pack->packed.objects[i].unit_bytes) > capacity) capacity = batch_of(pack->packed.objects[i].unit_bytes);
+    for (uint32_t i = 0; i < pack->packed.weight_count; i++)
+        if (pack->packed.weights[i].kind == FM_WEIGHT_ROWS && batch_of(pack->packed.weights[i].row_bytes) > capacity)
+            capacity = batch_of(pack->packed.weights[i].row_bytes);
     char *buffer = malloc(capacity + 1);
     if (!buffer)
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %" PRIu64 " bytes of weights", pack->path,
                        capacity);
-    for (uint32_t i = 0; i < pack->object_count; i++) {
-        const fm_object *o = &pack->objects[i];
-        const char *name = o->weight == FM_NONE ? "bundle" : fm_program_string(texts, pack->weights[o->weight].name);
+    for (uint32_t i = 0; i < pack->packed.object_count; i++) {
+        const fm_object *o = &pack->packed.objects[i];
+        const char *name = o->weight == FM_NONE ? "bundle" : fm_program_string(texts, pack->packed.weights[o->weight].name);
         FM_TRY_GOTO(verify_units(pack, "object", i, name, o->file_offset, o->bytes, o->unit_bytes,
                                  pack->checksums + o->first_checksum, buffer, batch_of(o->unit_bytes), err));
     }
-    for (uint32_t i = 0; i < pack->weight_count; i++) {
-        const fm_weight *w = &pack->weights[i];
+    for (uint32_t i = 0; i < pack->packed.weight_count; i++) {
+        const fm_weight *w = &pack->packed.weights[i];
         if (w->kind != FM_WEIGHT_ROWS) continue;
         FM_TRY_GOTO(verify_units(pack, "row table of weight", i, fm_program_string(texts, w->name), w->file_offset,
                                  w->k * w->row_bytes, w->row_bytes, pack->checksums + w->first_checksum, buffer,

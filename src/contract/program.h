@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "contract/tensor.h"
+#include "flashmem/device.h"
 
 #define FM_NONE UINT32_MAX
 
@@ -82,18 +83,6 @@ typedef struct fm_arg {
 } fm_arg;
 static_assert(sizeof(fm_arg) == 8, "pack record");
 
-/* What a step costs: what the time model and the planner know of it. */
-typedef enum fm_cost_class {
-    FM_COST_MATMUL,      /* reusable: dense weight, splittable */
-    FM_COST_CONV,        /* reusable */
-    FM_COST_BATCH_MATMUL,/* reusable, activations only */
-    FM_COST_ATTENTION,   /* hierarchical */
-    FM_COST_NORM,        /* hierarchical: norms, softmax, reductions */
-    FM_COST_ELEMENTWISE, /* elementwise, data movement */
-    FM_COST_GATHER,
-    FM_COST_CLASSES
-} fm_cost_class;
-
 typedef enum fm_step_kind {
     FM_STEP_KERNEL,
     FM_STEP_GATHER_ROWS /* rows of a FM_WEIGHT_ROWS weight by run-time indices, read from the pack */
@@ -108,7 +97,7 @@ typedef struct fm_step {
     uint32_t kernel;
     uint32_t first_arg, arg_count;
     uint32_t global[3], local[3]; /* expressions; local FM_NONE: the implementation chooses */
-    uint32_t cost_class;          /* fm_cost_class */
+    uint32_t cost_class;          /* flashmem_cost_class */
     uint32_t flops, bytes;        /* expressions: floating-point operations; activation bytes read and written */
     /* A splittable step computes runs of output panels of one packed weight (fm_weight.panels of them).  A part with
      * P panels from panel F: the weight argument is the slab's own buffer (its panel 0 is panel F), FIRST_PANEL = F,

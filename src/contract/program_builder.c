@@ -120,7 +120,7 @@ static fm_step *open_step(fm_program_builder *b) {
     return &b->steps[b->step_count - 1];
 }
 
-static void begin(fm_program_builder *b, fm_step_kind kind, const char *name, uint32_t kernel, fm_cost_class cost) {
+static void begin(fm_program_builder *b, fm_step_kind kind, const char *name, uint32_t kernel, flashmem_cost_class cost) {
     assert(!b->open);
     uint32_t zero = fm_builder_int(b, 0), one = fm_builder_int(b, 1);
     fm_step  step = { .kind = kind,
@@ -137,7 +137,7 @@ static void begin(fm_program_builder *b, fm_step_kind kind, const char *name, ui
     b->open = true;
 }
 
-void fm_builder_begin(fm_program_builder *b, const char *name, uint32_t kernel, fm_cost_class cost_class) {
+void fm_builder_begin(fm_program_builder *b, const char *name, uint32_t kernel, flashmem_cost_class cost_class) {
     begin(b, FM_STEP_KERNEL, name, kernel, cost_class);
 }
 
@@ -198,7 +198,7 @@ uint32_t fm_builder_end(fm_program_builder *b) {
 
 uint32_t fm_builder_gather_rows(fm_program_builder *b, const char *name, uint32_t indices, uint32_t table, uint32_t out,
                                 int64_t rows) {
-    begin(b, FM_STEP_GATHER_ROWS, name, FM_NONE, FM_COST_GATHER);
+    begin(b, FM_STEP_GATHER_ROWS, name, FM_NONE, FLASHMEM_COST_GATHER);
     fm_builder_read(b, indices);
     fm_builder_read(b, table);
     fm_builder_write(b, out);

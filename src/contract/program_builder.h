@@ -38,7 +38,7 @@ void     fm_builder_input(fm_program_builder *b, uint32_t value);  /* appends to
 void     fm_builder_output(fm_program_builder *b, uint32_t value);
 
 /* One step: begin, arguments in the entry point's order, sizes, end. */
-void     fm_builder_begin(fm_program_builder *b, const char *name, uint32_t kernel, fm_cost_class cost_class);
+void     fm_builder_begin(fm_program_builder *b, const char *name, uint32_t kernel, flashmem_cost_class cost_class);
 void     fm_builder_read(fm_program_builder *b, uint32_t value);
 void     fm_builder_write(fm_program_builder *b, uint32_t value);
 void     fm_builder_image(fm_program_builder *b, uint32_t value);

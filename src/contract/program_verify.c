@@ -254,7 +254,7 @@ static flashmem_status verify_sizes(const verifier *v, uint32_t s, const fm_step
     for (uint32_t d = 0; d < 3 && locals; d++)
         if (locals != 3 || !expr_at_least(v, step->local[d], 1) || expr(v, step->global[d]) % expr(v, step->local[d]))
             return BAD("step %u ('%s'): local size %u does not divide the global size", s, name, d);
-    if (step->cost_class >= FM_COST_CLASSES || !expr_at_least(v, step->flops, 0) || !expr_at_least(v, step->bytes, 0))
+    if (step->cost_class >= FLASHMEM_COST_CLASSES || !expr_at_least(v, step->flops, 0) || !expr_at_least(v, step->bytes, 0))
         return BAD("step %u ('%s'): cost class %u", s, name, step->cost_class);
     return FLASHMEM_OK;
 }

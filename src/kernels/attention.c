@@ -59,7 +59,7 @@ static flashmem_status emit_reference(fm_emit *e, const void *desc, flashmem_err
     const int64_t           *out = d->out.shape.dims;
     (void)err;
     fm_builder_begin(e->builder, d->name, fm_builder_kernel(e->builder, "attention.cl", "", "attention", 0),
-                     FM_COST_ATTENTION);
+                     FLASHMEM_COST_ATTENTION);
     emit_args(e, d);
     fm_args_items(e, out[3], out[2], out[0] * out[1]);
     emit_work(e, d);
@@ -93,7 +93,7 @@ static flashmem_status emit_cpu(fm_emit *e, const void *desc, flashmem_error *er
     const int64_t           *out = d->out.shape.dims, groups = cpu_groups(d);
     (void)err;
     fm_builder_begin(e->builder, d->name, fm_builder_kernel(e->builder, "attention_cpu.cl", "", "attention_cpu", 0),
-                     FM_COST_ATTENTION);
+                     FLASHMEM_COST_ATTENTION);
     emit_args(e, d);
     fm_builder_arg_int(e->builder, groups);
     fm_args_items(e, (out[2] + QUERIES * groups - 1) / (QUERIES * groups), out[1], out[0]);

@@ -23,7 +23,7 @@ static void view_args(fm_emit *e, const fm_view *view) {
 static void emit(fm_emit *e, const fm_batch_matmul_desc *d, uint32_t kernel, const int64_t *global, bool local_one) {
     const int64_t *out = d->out.shape.dims;
     double         outputs = (double)fm_shape_count(&d->out.shape), k = (double)d->a.shape.dims[3];
-    fm_builder_begin(e->builder, d->name, kernel, FM_COST_BATCH_MATMUL);
+    fm_builder_begin(e->builder, d->name, kernel, FLASHMEM_COST_BATCH_MATMUL);
     fm_builder_read(e->builder, d->a.value);
     fm_builder_read(e->builder, d->b.value);
     fm_builder_write(e->builder, d->out.value);

@@ -19,7 +19,7 @@ static bool takes_group(const fm_emit *e, const void *desc) {
 /* columns, rows: work-items. */
 static void emit(fm_emit *e, const fm_implicit *i, const char *source, const char *entry, uint32_t needs,
                  int64_t columns, int64_t rows) {
-    fm_builder_begin(e->builder, i->name, fm_epilogue_kernel(e, source, entry, &i->epilogue, "", needs), FM_COST_CONV);
+    fm_builder_begin(e->builder, i->name, fm_epilogue_kernel(e, source, entry, &i->epilogue, "", needs), FLASHMEM_COST_CONV);
     fm_builder_read(e->builder, i->x.value);
     fm_builder_read(e->builder, i->weight);
     fm_builder_write(e->builder, i->out.value);

@@ -130,7 +130,7 @@ static flashmem_status emit(fm_emit *e, const fm_elementwise_desc *d, bool lanes
     if (run > 1) run = (run + 63) / 64 * 64;
     fm_builder_begin(b, d->name,
                      fm_builder_kernel(b, "elementwise.cl", options_of(e, d, rank, lanes), "elementwise", 0),
-                     FM_COST_ELEMENTWISE);
+                     FLASHMEM_COST_ELEMENTWISE);
     for (uint32_t i = 0; i < view_count; i++) {
         bool out = i == d->input_count;
         if (out)

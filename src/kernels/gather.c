@@ -33,7 +33,7 @@ static flashmem_status emit_gather(fm_emit *e, const void *desc, flashmem_error 
     double                each = d->out.shape.dims[2] >= 16 ? 0.3 : 5;
     (void)err;
     fm_builder_begin(b, d->name, fm_builder_kernel(b, "gather.cl", options_of(e, &d->table, &d->indices), "gather", 0),
-                     FM_COST_GATHER);
+                     FLASHMEM_COST_GATHER);
     fm_args_read(b, &d->table, 3);
     fm_args_read(b, &d->indices, 1);
     fm_args_write(b, &d->out, 3);
@@ -73,7 +73,7 @@ static flashmem_status emit_elements(fm_emit *e, const void *desc, flashmem_erro
     (void)err;
     fm_builder_begin(b, d->name,
                      fm_builder_kernel(b, "gather.cl", options_of(e, &d->data, &d->indices), "gather_elements", 0),
-                     FM_COST_GATHER);
+                     FLASHMEM_COST_GATHER);
     fm_args_read(b, &d->data, 8);
     fm_args_read(b, &d->indices, 8);
     fm_args_write(b, &d->out, 8);
@@ -115,7 +115,7 @@ static flashmem_status emit_nd(fm_emit *e, const void *desc, flashmem_error *err
     (void)err;
     fm_builder_begin(b, d->name,
                      fm_builder_kernel(b, "gather.cl", options_of(e, &d->data, &d->indices), "gather_nd", 0),
-                     FM_COST_GATHER);
+                     FLASHMEM_COST_GATHER);
     fm_args_read_left(b, &d->data);
     fm_args_read(b, &d->indices, 2);
     fm_args_write(b, &d->out, 2);

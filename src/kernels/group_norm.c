@@ -16,7 +16,7 @@ static flashmem_status check(const fm_subject *s, const fm_group_norm_desc *d) {
 static flashmem_status emit(fm_emit *e, const fm_group_norm_desc *d, const char *entry, int64_t run, int64_t x,
                             int64_t y) {
     fm_program_builder *b = e->builder;
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "group_norm.cl", "", entry, 0), FM_COST_NORM);
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "group_norm.cl", "", entry, 0), FLASHMEM_COST_NORM);
     fm_args_read(b, &d->x, 4);
     fm_args_read_optional(b, &d->gamma, &d->x, 2);
     fm_args_read_optional(b, &d->beta, &d->x, 2);

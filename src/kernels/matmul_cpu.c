@@ -34,7 +34,7 @@ static flashmem_status contiguous_channels(fm_emit *e, const char *name, const f
                   FLASHMEM_F32, &x->shape);
     fm_builder_begin(e->builder, name,
                      fm_builder_kernel(e->builder, "conv_channels.cl", "", "conv_channels", FM_DEVICE_CPU),
-                     FM_COST_ELEMENTWISE);
+                     FLASHMEM_COST_ELEMENTWISE);
     fm_builder_read(e->builder, x->value);
     fm_builder_write(e->builder, out->value);
     fm_builder_arg_int(e->builder, x->offset);

@@ -27,7 +27,7 @@ static fm_view channels_last(const fm_view *view) {
 
 void fm_implicit_of_matmul(fm_implicit *i, const fm_matmul_desc *d) {
     *i = (fm_implicit){ .name = d->name,
-                        .cost_class = FM_COST_MATMUL,
+                        .cost_class = FLASHMEM_COST_MATMUL,
                         .x = fm_view_rank4(&d->x),
                         .out = fm_view_rank4(&d->out),
                         .weight = d->weight,
@@ -42,7 +42,7 @@ void fm_implicit_of_matmul(fm_implicit *i, const fm_matmul_desc *d) {
 
 void fm_implicit_of_conv(fm_implicit *i, const fm_conv_desc *d) {
     *i = (fm_implicit){ .name = d->name,
-                        .cost_class = FM_COST_CONV,
+                        .cost_class = FLASHMEM_COST_CONV,
                         .x = channels_last(&d->x),
                         .out = channels_last(&d->out),
                         .weight = d->weight,

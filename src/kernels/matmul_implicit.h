@@ -10,7 +10,7 @@
 
 typedef struct fm_implicit {
     const char   *name;
-    fm_cost_class cost_class;
+    flashmem_cost_class cost_class;
     fm_view       x, out; /* [n, h, w, c] */
     uint32_t      weight; /* value */
     uint32_t      kernel[2], stride[2], dilation[2], group;

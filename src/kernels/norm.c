@@ -21,7 +21,7 @@ static flashmem_status emit(fm_emit *e, const fm_norm_desc *d, const char *entry
     int                 flags = (d->rms ? FLAG_RMS : 0) | (fm_view_present(&d->add) ? FLAG_ADD : 0) |
                 (fm_view_present(&d->sum) ? FLAG_SUM : 0) | (fm_view_present(&d->gamma) ? FLAG_GAMMA : 0) |
                 (fm_view_present(&d->beta) ? FLAG_BETA : 0);
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "norm.cl", "", entry, 0), FM_COST_NORM);
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "norm.cl", "", entry, 0), FLASHMEM_COST_NORM);
     fm_args_read(b, &d->x, 3);
     fm_args_read_optional(b, &d->add, &d->x, 3);
     fm_args_write_optional(b, &d->sum, &d->out, 3);

@@ -35,7 +35,7 @@ static flashmem_status emit(fm_emit *e, const void *desc, flashmem_error *err) {
     uint32_t            rank = d->x.shape.rank, fill = fill_value(e, d);
     const char         *options = fm_arena_printf(b->arena, "-DT=%s", fm_move_type(d->x.dtype));
     (void)err;
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "pad.cl", options, "pad", 0), FM_COST_ELEMENTWISE);
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "pad.cl", options, "pad", 0), FLASHMEM_COST_ELEMENTWISE);
     fm_args_read(b, &d->x, 8);
     fm_builder_read(b, fill);
     fm_args_write(b, &d->out, 8);

@@ -20,7 +20,7 @@ static flashmem_status check(const fm_subject *s, const fm_pool_desc *d) {
 static flashmem_status emit(fm_emit *e, const fm_pool_desc *d, const char *entry, int64_t count, int64_t run,
                             int64_t extent) {
     fm_program_builder *b = e->builder;
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "pool.cl", "", entry, 0), FM_COST_NORM);
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "pool.cl", "", entry, 0), FLASHMEM_COST_NORM);
     fm_args_read(b, &d->x, 4);
     fm_args_write(b, &d->out, 4);
     fm_args_dims(b, &d->x.shape, 4);

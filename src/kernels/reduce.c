@@ -55,7 +55,7 @@ static flashmem_status emit(fm_emit *e, const fm_reduce_desc *d, const char *ent
     const char         *options = fm_arena_printf(b->arena, "-DT=%s%s -DOP_%s", fm_kernel_type(d->x.dtype),
                                           d->x.dtype == FLASHMEM_F32 ? " -DREAL" : "", op_names[d->op]);
     if (run > 16) run = (run + 15) / 16 * 16;
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "reduce.cl", options, entry, 0), FM_COST_NORM);
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "reduce.cl", options, entry, 0), FLASHMEM_COST_NORM);
     fm_args_read(b, &a.kept[0], 8);
     fm_args_write(b, &a.kept[1], 8);
     fm_args_dims(b, &a.kept[0].shape, 8);

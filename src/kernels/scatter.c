@@ -48,7 +48,7 @@ static void emit_nd(fm_emit *e, const fm_scatter_desc *d) {
     fm_program_builder *b = e->builder;
     int64_t             n = d->indices.shape.dims[0], depth = d->indices.shape.dims[1], slices = 1;
     for (int64_t i = 0; i < depth; i++) slices *= d->out.shape.dims[i];
-    fm_builder_begin(b, d->name, kernel_of(e, d, "scatter_nd"), FM_COST_GATHER);
+    fm_builder_begin(b, d->name, kernel_of(e, d, "scatter_nd"), FLASHMEM_COST_GATHER);
     fm_args_read(b, &d->indices, 2);
     fm_args_read(b, &d->updates, 2);
     fm_args_write_left(b, &d->out);
@@ -66,7 +66,7 @@ static void emit_elements(fm_emit *e, const fm_scatter_desc *d) {
     fm_shape            lines = d->indices.shape;
     lines.dims[axis] = 1;
     indices.strides[axis] = updates.strides[axis] = out.strides[axis] = 0;
-    fm_builder_begin(b, d->name, kernel_of(e, d, "scatter_elements"), FM_COST_GATHER);
+    fm_builder_begin(b, d->name, kernel_of(e, d, "scatter_elements"), FLASHMEM_COST_GATHER);
     fm_args_read(b, &indices, 8);
     fm_args_read(b, &updates, 8);
     fm_args_write(b, &out, 8);

@@ -12,7 +12,7 @@ static flashmem_status emit(fm_emit *e, const fm_softmax_desc *d, const char *en
     fm_program_builder *b = e->builder;
     const int64_t      *dims = d->x.shape.dims;
     bool                masked = fm_view_present(&d->mask);
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "softmax.cl", "", entry, 0), FM_COST_NORM);
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "softmax.cl", "", entry, 0), FLASHMEM_COST_NORM);
     fm_args_read(b, &d->x, 4);
     fm_builder_read(b, masked ? d->mask.value : d->x.value); /* as floats, then as bools */
     fm_args_read_optional(b, &d->mask, &d->x, 4);

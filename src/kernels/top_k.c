@@ -23,7 +23,7 @@ static flashmem_status emit(fm_emit *e, const void *desc, flashmem_error *err) {
     lines.dims[d->axis] = 1;
     x.strides[d->axis] = out.strides[d->axis] = 0;
     int64_t count = fm_shape_count(&lines), run = fm_item_run(e, count, 10 + n + 5 * k * log2(k + 1));
-    fm_builder_begin(b, d->name, fm_builder_kernel(b, "top_k.cl", options, "top_k", 0), FM_COST_NORM);
+    fm_builder_begin(b, d->name, fm_builder_kernel(b, "top_k.cl", options, "top_k", 0), FLASHMEM_COST_NORM);
     fm_args_read(b, &x, 8);
     fm_args_write(b, &out, 8);
     fm_args_dims(b, &lines, 8);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/order.h"
+#include "run/memory.h"
 #include "run/profile.h"
 
 /* A file is this header and the profile as it lies in memory: a cache of one machine, not a document. */
@@ -26,13 +27,13 @@ static const double LAUNCH_CREDIBLE = 8;
 
 void fm_profile_default(fm_profile *profile, const fm_gpu_facts *facts) {
     /* Per class, for a core of a CPU and for a compute unit of a GPU. */
-    static const double cpu[FM_COST_CLASSES] = { 60e9, 45e9, 20e9, 12e9, 2e9, 2e9, 2e9 };
-    static const double gpu[FM_COST_CLASSES] = { 100e9, 60e9, 60e9, 40e9, 10e9, 10e9, 10e9 };
+    static const double cpu[FLASHMEM_COST_CLASSES] = { 60e9, 45e9, 20e9, 12e9, 2e9, 2e9, 2e9 };
+    static const double gpu[FLASHMEM_COST_CLASSES] = { 100e9, 60e9, 60e9, 40e9, 10e9, 10e9, 10e9 };
     uint32_t            units = facts->compute_units ? facts->compute_units : 1;
     fm_gpu_facts        kept = *facts;
     fm_kernel_times     times = { .launch_seconds = facts->is_cpu ? 6e-6 : 10e-6,
                                   .bytes_per_second = facts->is_cpu ? 10e9 : 40e9 };
-    for (int c = 0; c < FM_COST_CLASSES; c++) times.flops_per_second[c] = (facts->is_cpu ? cpu[c] : gpu[c]) * units;
+    for (int c = 0; c < FLASHMEM_COST_CLASSES; c++) times.flops_per_second[c] = (facts->is_cpu ? cpu[c] : gpu[c]) * units;
     *profile = (fm_profile){ .facts = kept, .startup_seconds = 0.05 };
     for (int l = 0; l < FM_PROFILE_LAYOUTS; l++) profile->times[l] = times;
 }
@@ -51,7 +52,7 @@ static bool positive(double x) { return isfinite(x) && x > 0; }
 
 static bool plausible_times(const fm_kernel_times *t) {
     bool ok = positive(t->launch_seconds) && positive(t->bytes_per_second);
-    for (int c = 0; c < FM_COST_CLASSES; c++) ok = ok && positive(t->flops_per_second[c]);
+    for (int c = 0; c < FLASHMEM_COST_CLASSES; c++) ok = ok && positive(t->flops_per_second[c]);
     return ok;
 }
 
@@ -144,11 +145,11 @@ static double mix(double old, double observed, bool first) { return first ? obse
 void fm_profile_learn(fm_kernel_times *times, const fm_observed *o) {
     bool   first = times->runs == 0;
     double seconds = 0, bytes = 0;
-    for (int c = 0; c < FM_COST_CLASSES; c++) {
+    for (int c = 0; c < FLASHMEM_COST_CLASSES; c++) {
         if (o->seconds[c] <= 0) continue;
         if (o->flops[c] > 0)
             times->flops_per_second[c] = mix(times->flops_per_second[c], o->flops[c] / o->seconds[c], first);
-        if (c != FM_COST_NORM && c != FM_COST_ELEMENTWISE && c != FM_COST_GATHER) continue;
+        if (c != FLASHMEM_COST_NORM && c != FLASHMEM_COST_ELEMENTWISE && c != FLASHMEM_COST_GATHER) continue;
         seconds += o->seconds[c];
         bytes += o->bytes[c];
     }
@@ -172,4 +173,25 @@ double fm_profile_disk_rate(const fm_profile *profile) {
     memcpy(sorted, profile->disk_rates, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, fm_by_value);
     return sorted[count / 2];
+}
+
+void fm_profile_describe(const fm_profile *profile, flashmem_layout layout, flashmem_memory_path path,
+                         flashmem_device *out) {
+    const fm_gpu_facts    *facts = &profile->facts;
+    const fm_kernel_times *times = &profile->times[layout];
+    flashmem_device_init(out);
+    snprintf(out->name, sizeof out->name, "%s", facts->name[0] ? facts->name : "a device that has not run yet");
+    out->layout = layout;
+    out->memory_path = path;
+    out->startup_seconds = profile->startup_seconds;
+    out->launch_seconds = times->launch_seconds;
+    memcpy(out->flops_per_second, times->flops_per_second, sizeof out->flops_per_second);
+    out->bytes_per_second = times->bytes_per_second;
+    out->disk_bytes_per_second = fm_profile_disk_rate(profile);
+    out->convert_bytes_per_second = path == FLASHMEM_PATH_TEXTURE_COPY ? times->bytes_per_second / 2 : 0;
+    out->memory_bytes = fm_memory_available();
+    out->largest_allocation = facts->max_allocation;
+    out->value_align = facts->base_align > 128 ? facts->base_align : 128;
+    out->image_limit = (uint32_t)(facts->image_width < facts->image_height ? facts->image_width : facts->image_height);
+    out->image_pitch = facts->image_pitch;
 }

@@ -11,7 +11,7 @@ static void print_header(const fm_pack *pack, FILE *to) {
             "pack       %s\nversion    %u\nbytes      %" PRIu64 "\nlayout     %s\nweights    %s, %" PRIu64 " bytes\n",
             pack->path, h->version, h->file_bytes, fm_layout_name((flashmem_layout)h->layout), weights_name(h->weights),
             h->float_weight_bytes);
-    fprintf(to, "objects    %u\nchecksums  %" PRIu64 "\n", pack->object_count, pack->checksum_count);
+    fprintf(to, "objects    %u\nchecksums  %" PRIu64 "\n", pack->packed.object_count, pack->checksum_count);
 }
 
 static void print_tensor(const fm_program *p, uint32_t v, const char *what, FILE *to) {
@@ -52,7 +52,7 @@ static void print_program(const fm_pack *pack, uint32_t index, FILE *to) {
 
 static void print_weight(const fm_pack *pack, uint32_t w, FILE *to) {
     static const char *const formats[] = { "float32", "float16", "raw" };
-    const fm_weight         *weight = &pack->weights[w];
+    const fm_weight         *weight = &pack->packed.weights[w];
     const char              *name = weight->name == FM_NONE ? "" : pack->strings + weight->name;
     fprintf(to, "  %5u %12" PRIu64 " bytes  %-7s ", w, weight->bytes, formats[weight->format]);
     switch ((fm_weight_kind)weight->kind) {
@@ -64,7 +64,7 @@ static void print_weight(const fm_pack *pack, uint32_t w, FILE *to) {
     case FM_WEIGHT_ROWS: fprintf(to, "%" PRIu64 " rows of %" PRIu64 ", read by row", weight->k, weight->n); break;
     }
     if (weight->object != FM_NONE)
-        fprintf(to, ", %s %u", pack->objects[weight->object].weight == w ? "object" : "bundle", weight->object);
+        fprintf(to, ", %s %u", pack->packed.objects[weight->object].weight == w ? "object" : "bundle", weight->object);
     fprintf(to, "  %s\n", name);
 }
 
@@ -74,8 +74,8 @@ flashmem_status flashmem_pack_inspect(const char *pack_path, int verify_weights,
     FM_TRY(fm_pack_open(&pack, pack_path, error));
     print_header(&pack, to);
     for (uint32_t i = 0; i < pack.program_count; i++) print_program(&pack, i, to);
-    fprintf(to, "weights    %u\n", pack.weight_count);
-    for (uint32_t w = 0; w < pack.weight_count; w++) print_weight(&pack, w, to);
+    fprintf(to, "weights    %u\n", pack.packed.weight_count);
+    for (uint32_t w = 0; w < pack.packed.weight_count; w++) print_weight(&pack, w, to);
     flashmem_status status = verify_weights ? fm_pack_verify_weights(&pack, error) : FLASHMEM_OK;
     if (verify_weights && status == FLASHMEM_OK) fputs("every checksum matches\n", to);
     fm_pack_close(&pack);

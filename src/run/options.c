@@ -193,21 +193,9 @@ static const uint8_t *external_values(flashmem_model *model) {
 }
 
 static void set_device(flashmem_model *model) {
-    const fm_profile      *profile = &model->profile;
-    const fm_gpu_facts    *facts = &profile->facts;
-    const fm_kernel_times *times = &profile->times[model->pack.header.layout];
-    fm_replay_request     *r = &model->request;
-    r->launch_seconds = times->launch_seconds;
-    memcpy(r->flops_per_second, times->flops_per_second, sizeof r->flops_per_second);
-    r->bytes_per_second = times->bytes_per_second;
-    r->disk_rate = model->options.disk_rate > 0 ? model->options.disk_rate : fm_profile_disk_rate(profile);
-    r->startup_seconds = profile->startup_seconds;
-    r->convert_bytes_per_second = model->path == FLASHMEM_PATH_TEXTURE_COPY ? times->bytes_per_second / 2 : 0;
-    r->value_align = facts->base_align > 128 ? facts->base_align : 128;
-    r->region_limit = facts->max_allocation;
-    r->path = model->path;
-    r->texture_pitch_texels = facts->image_pitch;
-    r->image_limit = (uint32_t)(facts->image_width < facts->image_height ? facts->image_width : facts->image_height);
+    flashmem_device *device = &model->request.device;
+    fm_profile_describe(&model->profile, (flashmem_layout)model->pack.header.layout, model->path, device);
+    if (model->options.disk_rate > 0) device->disk_bytes_per_second = model->options.disk_rate;
 }
 
 flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
@@ -219,17 +207,17 @@ flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
     FM_TRY(set_budget(model, err));
     model->request.external = external_values(model);
     flashmem_error  first = { 0 };
-    flashmem_status status = fm_replay_make(&model->pack, model->program, &model->request, &model->log,
+    flashmem_status status = fm_replay_make(&model->pack.packed, model->program, &model->request, &model->log,
                                             model->plan_arena, &model->replay, &first);
     if (status == FLASHMEM_BUDGET && model->options.budget_kind == FLASHMEM_BUDGET_PERCENT) {
         uint64_t asked = model->request.budget;
         model->request.minimum = true;
-        FM_TRY(fm_replay_make(&model->pack, model->program, &model->request, &model->log, model->plan_arena,
+        FM_TRY(fm_replay_make(&model->pack.packed, model->program, &model->request, &model->log, model->plan_arena,
                               &model->replay, err));
         fm_warn(&model->log, "plan", "%g %% of the weights are %" PRIu64 " bytes: raised to the minimum, %" PRIu64,
                 model->options.budget_value, asked, model->replay.peak);
     } else if (status != FLASHMEM_OK) {
         return fm_fail(err, status, "%s", first.message);
     }
-    return fm_replay_verify(&model->pack, model->program, &model->request, &model->replay, err);
+    return fm_replay_verify(&model->pack.packed, model->program, &model->request, &model->replay, err);
 }

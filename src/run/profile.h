@@ -12,7 +12,7 @@ enum { FM_PROFILE_RATES = 8, FM_PROFILE_LAYOUTS = 3 };
 
 /* seconds = launch + max(flops / rate of its class, bytes / bandwidth) */
 typedef struct fm_kernel_times {
-    double   launch_seconds, flops_per_second[FM_COST_CLASSES], bytes_per_second;
+    double   launch_seconds, flops_per_second[FLASHMEM_COST_CLASSES], bytes_per_second;
     uint64_t runs; /* whose times went into it */
 } fm_kernel_times;
 
@@ -39,9 +39,13 @@ void fm_profile_save(const fm_profile *profile, const char *folder, const char *
  * differ in what plans depend on. */
 bool fm_profile_meet(fm_profile *profile, const fm_gpu_facts *facts);
 
+/* As planning wants it: for a weight layout and a memory path. */
+void fm_profile_describe(const fm_profile *profile, flashmem_layout layout, flashmem_memory_path path,
+                         flashmem_device *out);
+
 /* Times of one run's launches: sums by cost class. */
 typedef struct fm_observed {
-    double seconds[FM_COST_CLASSES], flops[FM_COST_CLASSES], bytes[FM_COST_CLASSES]; /* launch cost taken off */
+    double seconds[FLASHMEM_COST_CLASSES], flops[FLASHMEM_COST_CLASSES], bytes[FLASHMEM_COST_CLASSES]; /* launch cost taken off */
     double shortest;                                                                 /* launch, seconds */
 } fm_observed;
 void   fm_profile_learn(fm_kernel_times *times, const fm_observed *observed);

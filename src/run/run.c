@@ -56,7 +56,7 @@ static uint64_t row_staging(const flashmem_model *model, uint64_t *slot_bytes) {
         fm_gather gather;
         if (model->program->steps[s].kind != FM_STEP_GATHER_ROWS) continue;
         fm_gather_of(&model->pack, model->program, s, &gather, NULL);
-        uint64_t bytes = fm_replay_row_slot_bytes(model->pack.weights[gather.weight].row_bytes);
+        uint64_t bytes = fm_replay_row_slot_bytes(model->pack.packed.weights[gather.weight].row_bytes);
         if (bytes > *slot_bytes) *slot_bytes = bytes;
     }
     return *slot_bytes * FM_ROW_SLOTS;
@@ -73,7 +73,7 @@ static flashmem_status reserve_memory(flashmem_model *model, uint64_t *slot_byte
 static const char *object_name(flashmem_model *model, const fm_replay_object *object) {
     const char *strings = model->pack.strings;
     if (object->weight == FM_NONE) return fm_arena_printf(model->plan_arena, "bundle %u", object->object);
-    uint32_t    name = model->pack.weights[object->weight].name;
+    uint32_t    name = model->pack.packed.weights[object->weight].name;
     const char *text = name == FM_NONE ? "" : strings + name;
     if (!object->panels) return fm_arena_printf(model->plan_arena, "weight '%s'", text);
     return fm_arena_printf(model->plan_arena, "weight '%s' (panels %u to %u)", text, object->first_panel,
@@ -85,7 +85,7 @@ static void make_read_objects(flashmem_model *model) {
     model->objects = fm_arena_array(model->plan_arena, r->object_count, sizeof *model->objects);
     for (uint32_t o = 0; o < r->object_count; o++) {
         const fm_replay_object *object = &r->objects[o];
-        const fm_object        *packed = &model->pack.objects[object->object];
+        const fm_object        *packed = &model->pack.packed.objects[object->object];
         model->objects[o] = (fm_read_object){
             .file_offset = packed->file_offset + object->offset,
             .bytes = object->bytes,
@@ -160,8 +160,8 @@ static flashmem_status meet_device(flashmem_model *model, flashmem_error *err) {
     FM_TRY(fm_options_choose_path(model, &model->gpu->facts, true, err));
     if (!differs && planned == model->path) return FLASHMEM_OK;
     if (planned == FLASHMEM_PATH_IN_PLACE && model->path == planned &&
-        model->request.value_align >= model->gpu->facts.base_align &&
-        model->request.region_limit <= model->gpu->facts.max_allocation)
+        model->request.device.value_align >= model->gpu->facts.base_align &&
+        model->request.device.largest_allocation <= model->gpu->facts.max_allocation)
         return FLASHMEM_OK; /* what differs does not matter to this plan */
     fm_info(&model->log, "plan", "device '%s' is not the one planned for: planned again", model->gpu->facts.name);
     stop_streaming(model);
@@ -275,10 +275,10 @@ flashmem_status flashmem_model_run(flashmem_model *model, flashmem_error *error)
 void flashmem_model_cancel(flashmem_model *model) { fm_progress_cancel(&model->progress); }
 
 flashmem_status flashmem_model_print_plan(const flashmem_model *model, FILE *to, flashmem_error *error) {
-    fm_replay_print(&model->pack, model->program, &model->replay, to);
+    fm_replay_print(&model->pack.packed, model->program, &model->replay, to);
     return ferror(to) ? fm_fail(error, FLASHMEM_IO, "the plan could not be written") : FLASHMEM_OK;
 }
 
 flashmem_status flashmem_model_verify_plan(const flashmem_model *model, flashmem_error *error) {
-    return fm_replay_verify(&model->pack, model->program, &model->request, &model->replay, error);
+    return fm_replay_verify(&model->pack.packed, model->program, &model->request, &model->replay, error);
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/order.h"
 #include "run/model.h"
+#include "schedule/work.h"
 
 static double since_open(const flashmem_model *model, uint64_t ns) {
     return ns > model->opened ? (double)(ns - model->opened) * 1e-9 : 0;
@@ -144,20 +145,15 @@ static void observe(const flashmem_model *model, fm_observed *o) {
     *o = (fm_observed){ .shortest = 0 };
     for (uint32_t k = 0; k < r->step_count; k++) {
         const fm_step_record *record = &model->executor.records[k];
-        const fm_step        *step = &model->program->steps[r->steps[k].step];
         if (!record->end || model->executor.gathers[k].rows) continue;
-        double seconds = (double)(record->end - record->begin) * 1e-9, share = 1, weights = 0;
-        if (step->split_value != FM_NONE && r->steps[k].panels) {
-            const fm_weight *weight = &model->pack.weights[model->program->values[step->split_value].weight];
-            share = (double)r->steps[k].panels / (double)weight->panels;
-            weights = (double)r->steps[k].panels * (double)weight->panel_bytes;
-        }
+        fm_work work = fm_step_work(&model->pack.packed, model->program, r->steps[k].step, r->steps[k].panels);
+        double  seconds = (double)(record->end - record->begin) * 1e-9;
         if (seconds < 1e-6) seconds = 1e-6;
         if (o->shortest == 0 || seconds < o->shortest) o->shortest = seconds;
         seconds = seconds > 2 * launch ? seconds - launch : seconds / 2;
-        o->seconds[step->cost_class] += seconds;
-        o->flops[step->cost_class] += (double)fm_program_expr(model->program, step->flops) * share;
-        o->bytes[step->cost_class] += (double)fm_program_expr(model->program, step->bytes) * share + weights;
+        o->seconds[work.cost_class] += seconds;
+        o->flops[work.cost_class] += work.flops;
+        o->bytes[work.cost_class] += work.bytes + work.weight_bytes;
     }
 }
 

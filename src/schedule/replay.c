@@ -306,19 +306,19 @@ static void solve(maker *m, fm_replay *out) {
     else fill(m, &m->candidates[m->candidate_count - 1].cut, &m->minimum, out);
 }
 
-flashmem_status fm_replay_make(const fm_pack *pack, const fm_program *program, const fm_replay_request *request,
+flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err) {
     fm_replay_request checked = *request;
     maker m = { .facts = { .pack = pack, .program = program, .request = &checked, .arena = arena }, .arena = arena };
     memset(out, 0, sizeof *out);
-    if (checked.value_align == 0) checked.value_align = 128;
-    if (checked.value_align & (checked.value_align - 1) || checked.disk_rate <= 0)
+    if (checked.device.value_align == 0) checked.device.value_align = 128;
+    if (checked.device.value_align & (checked.device.value_align - 1) || checked.device.disk_bytes_per_second <= 0)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
-                       "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second", checked.value_align,
-                       checked.disk_rate);
-    if (checked.path != FLASHMEM_PATH_IN_PLACE && checked.path != FLASHMEM_PATH_TEXTURE_COPY)
+                       "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second", checked.device.value_align,
+                       checked.device.disk_bytes_per_second);
+    if (checked.device.memory_path != FLASHMEM_PATH_IN_PLACE && checked.device.memory_path != FLASHMEM_PATH_TEXTURE_COPY)
         return fm_fail(err, FLASHMEM_UNSUPPORTED, "memory path %d is not built yet: use in-place or texture-copy",
-                       checked.path);
+                       checked.device.memory_path);
     FM_TRY(fm_replay_analyse(&m.facts, err));
     make_candidates(&m);
     FM_TRY(find_minimum(&m, err));

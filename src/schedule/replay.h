@@ -1,8 +1,10 @@
 /* From a pack's unsplit program to the program that is replayed: slab cut, timed plan, residents, placement.
  * Derived at open for the budget and bandwidth at hand, never written back, verified like the program itself.
- * Who may include: run, tests. */
+ * Who may include: compile, run, tests. */
 #ifndef FM_SCHEDULE_REPLAY_H
 #define FM_SCHEDULE_REPLAY_H
+
+#include <stdio.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -10,7 +12,7 @@
 #include "contract/pack.h"
 #include "schedule/place.h"
 #include "schedule/timed.h"
-#include "flashmem/run.h"
+#include "flashmem/device.h"
 
 /* Rows of GATHER_ROWS steps are read in 4 KiB-aligned spans into FM_ROW_SLOTS staging slots that are reused within a
  * step and between steps.  A program with such steps stages FM_ROW_SLOTS * (largest slot) bytes: part of staging_bytes
@@ -21,20 +23,15 @@ static inline uint64_t fm_replay_row_slot_bytes(uint64_t row_bytes) {
     return span < 16384 ? 16384 : span;
 }
 
-/* What planning needs to know of device and request. */
+/* What planning is asked for. */
 typedef struct fm_replay_request {
-    /* seconds = launch + max(flops / rate, bytes / bandwidth) by cost class; weight bytes count as bytes */
-    double   launch_seconds, flops_per_second[FM_COST_CLASSES], bytes_per_second;
-    double   disk_rate, startup_seconds, convert_bytes_per_second; /* convert 0: in place */
-    uint64_t value_align;   /* max(device sub-buffer alignment, 128) */
-    uint64_t region_limit;  /* largest single allocation, 0 = none */
-    flashmem_memory_path path;     /* IN_PLACE or TEXTURE_COPY */
-    uint32_t texture_pitch_texels, image_limit; /* TEXTURE_COPY: row pitch alignment in texels, largest side */
-    uint64_t budget;        /* bytes; UINT64_MAX = off */
-    bool     automatic;     /* least memory for the best latency, at most budget */
-    bool     once;          /* one run is expected: nothing is kept for later ones */
-    bool     minimum;       /* the promised minimum; budget ignored */
-    uint64_t slab_bytes;    /* largest slab (none is cut below 1 MiB), 0 = choose */
+    flashmem_device device;  /* value_align 0: 128 */
+    const double   *step_seconds; /* [program steps] whole kernel steps, instead of the device's rates; NULL */
+    uint64_t budget;         /* bytes; UINT64_MAX = off */
+    bool     automatic;      /* least memory for the best latency, at most budget */
+    bool     once;           /* one run is expected: nothing is kept for later ones */
+    bool     minimum;        /* the promised minimum; budget ignored */
+    uint64_t slab_bytes;     /* largest slab (none is cut below 1 MiB), 0 = choose */
     uint32_t read_depth, read_bytes; /* 0 = choose */
     const uint8_t *external; /* per value: 1 = bound to caller memory, not placed (may be NULL) */
 } fm_replay_request;
@@ -92,13 +89,13 @@ typedef struct fm_replay {
 } fm_replay;
 
 /* Solves.  BUDGET: below the minimum, which the message states.  All arrays come from arena. */
-flashmem_status fm_replay_make(const fm_pack *pack, const fm_program *program, const fm_replay_request *request,
+flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err);
 /* Independent of make: every panel of every splittable step computed once and in its slab; every launch's objects
  * arrive before it and live through it; no two live byte ranges overlap (first, steady and last run); sum at every step
  * under the budget; reads in file order, each read's memory free when it may start. */
-flashmem_status fm_replay_verify(const fm_pack *pack, const fm_program *program, const fm_replay_request *request,
+flashmem_status fm_replay_verify(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                  const fm_replay *replay, flashmem_error *err);
-void fm_replay_print(const fm_pack *pack, const fm_program *program, const fm_replay *replay, FILE *to);
+void fm_replay_print(const fm_packed *pack, const fm_program *program, const fm_replay *replay, FILE *to);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "schedule/replay_internal.h"
+#include "schedule/work.h"
 
 enum { SMALLEST_SLAB = 1 << 20 };
 
@@ -19,8 +20,8 @@ static uint32_t part_count(const fm_replay_facts *f, uint32_t w, uint64_t slab_b
     uint64_t bytes = f->pack->objects[weight->object].bytes, most = slab_bytes / unit ? slab_bytes / unit : 1;
     uint64_t parts = (units + most - 1) / most, allowed = bytes / SMALLEST_SLAB ? bytes / SMALLEST_SLAB : 1;
     if (parts > allowed) parts = allowed;
-    if (f->weights[w].image && f->request->image_limit) {
-        uint64_t high = f->request->image_limit / weight->unit_panels; /* units; at least 1, checked */
+    if (f->weights[w].image && f->request->device.image_limit) {
+        uint64_t high = f->request->device.image_limit / weight->unit_panels; /* units; at least 1, checked */
         if (parts < (units + high - 1) / high) parts = (units + high - 1) / high;
     }
     return (uint32_t)parts;
@@ -44,29 +45,10 @@ static uint32_t step_parts(const fm_replay_facts *f, const fm_step *step, uint64
 /* --- steps -------------------------------------------------------------------------------------------------------- */
 
 static double step_seconds(const fm_replay_facts *f, const fm_replay_step *part) {
-    const fm_program        *p = f->program;
-    const fm_replay_request *r = f->request;
-    const fm_step           *step = &p->steps[part->step];
-    uint32_t                 split = split_weight(p, step);
-    double flops = (double)fm_program_expr(p, step->flops), bytes = (double)fm_program_expr(p, step->bytes), share = 1;
-    if (part->panels) share = (double)part->panels / (double)f->pack->weights[split].panels;
-    if (step->kind == FM_STEP_GATHER_ROWS) {
-        const fm_arg    *args = p->args + step->first_arg;
-        const fm_weight *table = &f->pack->weights[p->values[args[1].value].weight];
-        double           rows = (double)fm_program_expr(p, args[3].value);
-        uint64_t         span = (table->row_bytes + 4095) / 4096 * 4096;
-        return r->launch_seconds + 1e-4 + rows * (double)span / r->disk_rate;
-    }
-    bytes *= share;
-    for (uint32_t a = step->first_arg; a < step->first_arg + step->arg_count; a++) {
-        const fm_value *value = p->args[a].kind <= FM_ARG_IMAGE ? &p->values[p->args[a].value] : NULL;
-        if (value && value->kind == FM_VALUE_WEIGHT)
-            bytes += (double)fm_program_expr(p, value->bytes) * (value->weight == split ? share : 1);
-    }
-    double rate = r->flops_per_second[step->cost_class];
-    double compute = rate > 0 ? flops * share / rate : 0,
-           moving = r->bytes_per_second > 0 ? bytes / r->bytes_per_second : 0;
-    return r->launch_seconds + (compute > moving ? compute : moving);
+    fm_work work = fm_step_work(f->pack, f->program, part->step, part->panels);
+    if (!f->request->step_seconds) return fm_work_seconds(&f->request->device, &work);
+    double launch = f->request->device.launch_seconds, whole = f->request->step_seconds[part->step];
+    return work.share < 1 && whole > launch ? launch + (whole - launch) * work.share : whole;
 }
 
 static void cut_steps(const fm_replay_facts *f, fm_cut *cut) {
@@ -211,7 +193,7 @@ static void cut_values(const fm_replay_facts *f, fm_cut *cut) {
 }
 
 static void time_objects(const fm_replay_facts *f, fm_cut *cut) {
-    double rate = f->request->convert_bytes_per_second;
+    double rate = f->request->device.convert_bytes_per_second;
     cut->timed_objects = fm_arena_array(f->arena, cut->object_count, sizeof *cut->timed_objects);
     for (uint32_t i = 0; i < cut->object_count; i++) {
         fm_replay_object *object = &cut->objects[i];
@@ -221,7 +203,7 @@ static void time_objects(const fm_replay_facts *f, fm_cut *cut) {
         for (uint32_t j = object->first_image; j < object->first_image + object->images; j++) {
             const fm_replay_image *image = &cut->images[j];
             double                 bytes = (double)image->panels * (double)f->pack->weights[image->weight].panel_bytes;
-            timed.convert_seconds += f->request->launch_seconds + (rate > 0 ? bytes / rate : 0);
+            timed.convert_seconds += f->request->device.launch_seconds + (rate > 0 ? bytes / rate : 0);
         }
         /* A staged slab is done with once its image is made; a bundle also holds what is read where it lies. */
         object->staged = object->images && object->weight != FM_NONE && !f->weights[object->weight].buffer;
@@ -249,9 +231,9 @@ fm_timed_problem fm_replay_problem(const fm_replay_facts *f, const fm_cut *cut, 
         .step_count = cut->step_count,
         .objects = cut->timed_objects,
         .object_count = cut->object_count,
-        .bandwidth = f->request->disk_rate,
-        .request_seconds = 2e-5,
-        .startup_seconds = f->request->startup_seconds,
+        .bandwidth = f->request->device.disk_bytes_per_second,
+        .request_seconds = f->request->device.request_seconds,
+        .startup_seconds = f->request->device.startup_seconds,
         .cap = cap,
     };
 }

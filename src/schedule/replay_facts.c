@@ -30,7 +30,7 @@ static flashmem_status use_weight(fm_replay_facts *f, uint32_t s, const fm_arg *
         use->cuttable = weight->kind == FM_WEIGHT_PANELS && f->pack->objects[weight->object].weight == w;
     use->cuttable = use->cuttable && step->split_value == arg->value;
     touch(s, &use->first, &use->last);
-    if (arg->kind == FM_ARG_IMAGE && f->request->path != FLASHMEM_PATH_TEXTURE_COPY)
+    if (arg->kind == FM_ARG_IMAGE && f->request->device.memory_path != FLASHMEM_PATH_TEXTURE_COPY)
         return fm_fail(err, FLASHMEM_UNSUPPORTED,
                        "step %u ('%s') reads weights as images: use the memory path texture-copy", s,
                        fm_program_string(p, step->name));
@@ -41,7 +41,7 @@ static flashmem_status use_weight(fm_replay_facts *f, uint32_t s, const fm_arg *
 
 static flashmem_status check_image(const fm_replay_facts *f, uint32_t w, flashmem_error *err) {
     const fm_weight *weight = &f->pack->weights[w];
-    uint64_t         limit = f->request->image_limit ? f->request->image_limit : UINT32_MAX;
+    uint64_t         limit = f->request->device.image_limit ? f->request->device.image_limit : UINT32_MAX;
     uint64_t         height = f->weights[w].cuttable ? weight->unit_panels : weight->panels;
     if (weight->k <= limit && height <= limit) return FLASHMEM_OK;
     return fm_fail(err, FLASHMEM_UNSUPPORTED,
@@ -57,7 +57,7 @@ static void analyse_values(fm_replay_facts *f) {
         fm_value_use   *use = &f->values[v], *root = &f->values[root_of(p, v)];
         bool            external = f->request->external && f->request->external[v];
         if (value->kind == FM_VALUE_WEIGHT) continue;
-        use->bytes = align_up((uint64_t)fm_program_expr(p, value->bytes), f->request->value_align);
+        use->bytes = align_up((uint64_t)fm_program_expr(p, value->bytes), f->request->device.value_align);
         use->placed = root == use && !external &&
                       (use->first != FM_NONE || value->kind == FM_VALUE_INPUT || value->kind == FM_VALUE_OUTPUT ||
                        value->kind == FM_VALUE_STATE);

@@ -13,7 +13,7 @@ typedef struct use {           /* of one row of images */
 } use;
 
 static uint64_t image_bytes(const fm_replay_facts *f, uint32_t width, uint32_t height, uint32_t half) {
-    uint64_t pitch = f->request->texture_pitch_texels ? f->request->texture_pitch_texels : 1;
+    uint64_t pitch = f->request->device.image_pitch ? f->request->device.image_pitch : 1;
     return (width + pitch - 1) / pitch * pitch * height * (half ? 8u : 16u);
 }
 
@@ -102,7 +102,7 @@ static void name_first_images(const fm_replay_facts *f, fm_cut *cut) {
 void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
     uint32_t most = 0;
     for (uint32_t w = 0; w < f->pack->weight_count; w++) most += f->weights[w].image && !f->weights[w].cuttable;
-    if (f->request->path != FLASHMEM_PATH_TEXTURE_COPY) return;
+    if (f->request->device.memory_path != FLASHMEM_PATH_TEXTURE_COPY) return;
     most += cut->object_count;
     use       *uses = fm_arena_array(f->arena, most, sizeof *uses);
     uint64_t **busy = fm_arena_array(f->arena, most, sizeof *busy);

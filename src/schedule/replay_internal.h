@@ -21,7 +21,7 @@ typedef struct fm_value_use {
 
 /* What does not depend on the slab size. */
 typedef struct fm_replay_facts {
-    const fm_pack           *pack;
+    const fm_packed           *pack;
     const fm_program        *program;
     const fm_replay_request *request;
     fm_arena                *arena;

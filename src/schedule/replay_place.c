@@ -87,7 +87,7 @@ static void collect(sweep *s, const int32_t *after) {
             const fm_replay_value *value = &cut->values[v];
             bool                   always = value->from == 0 && value->to == end;
             if (value->placed && always == (pass == 0))
-                add_piece(s, false, v, value->bytes, s->facts->request->value_align, value->from, value->to);
+                add_piece(s, false, v, value->bytes, s->facts->request->device.value_align, value->from, value->to);
         }
         if (pass == 0) s->always = s->count;
     }
@@ -191,7 +191,7 @@ static void begin(sweep *s, const fm_replay_facts *f, const fm_cut *cut, const f
                   fm_placed *out, fm_arena *scratch) {
     uint32_t most = cut->object_count + f->program->value_count;
     *s = (sweep){ .facts = f, .cut = cut, .problem = problem, .out = out, .limit = UINT64_MAX / 2 };
-    s->placer = fm_placer_create(scratch, cut->step_count, most, f->request->region_limit);
+    s->placer = fm_placer_create(scratch, cut->step_count, most, f->request->device.largest_allocation);
     s->pieces = fm_arena_array(scratch, most, sizeof *s->pieces);
     s->lasting = fm_arena_array(scratch, cut->object_count, 1);
     s->lasting_from = fm_arena_array(scratch, cut->object_count, sizeof *s->lasting_from);
@@ -222,7 +222,7 @@ flashmem_status fm_replay_place_minimum(const fm_replay_facts *f, const fm_cut *
     if (best_order < 0)
         return fm_fail(err, FLASHMEM_UNSUPPORTED,
                        "the device allocates at most %llu bytes at once: too little for this model",
-                       (unsigned long long)f->request->region_limit);
+                       (unsigned long long)f->request->device.largest_allocation);
     if (last != best_order) place_in_order(&s, best_order, NULL, NULL);
     memset(out->plan.wrap, 0, cut->object_count);
     fm_timed_simulate(&problem, &out->plan);

@@ -5,7 +5,7 @@
 
 static double mb(uint64_t bytes) { return (double)bytes * 1e-6; }
 
-static const char *object_name(const fm_pack *pack, const fm_program *program, const fm_replay_object *object) {
+static const char *object_name(const fm_packed *pack, const fm_program *program, const fm_replay_object *object) {
     return object->weight == FM_NONE ? "bundle" : fm_program_string(program, pack->weights[object->weight].name);
 }
 
@@ -30,7 +30,7 @@ static void print_request(const fm_replay_object *o, FILE *to) {
     else fprintf(to, "after step %d", o->after);
 }
 
-static void print_objects(const fm_pack *pack, const fm_program *program, const fm_replay *r, FILE *to) {
+static void print_objects(const fm_packed *pack, const fm_program *program, const fm_replay *r, FILE *to) {
     fprintf(to, "\nreads, in order:\n%6s %10s %8s %7s %11s %19s %9s %9s  %s\n", "object", "bytes", "weight", "panels",
             "steps", "at", "request", "arrival", "when");
     for (uint32_t i = 0; i < r->object_count; i++) {
@@ -80,7 +80,7 @@ static void print_images(const fm_replay *r, FILE *to) {
                 r->pool[i].half ? "half" : "float", r->pool[i].bytes);
 }
 
-void fm_replay_print(const fm_pack *pack, const fm_program *program, const fm_replay *replay, FILE *to) {
+void fm_replay_print(const fm_packed *pack, const fm_program *program, const fm_replay *replay, FILE *to) {
     print_summary(replay, to);
     print_objects(pack, program, replay, to);
     print_steps(program, replay, to);

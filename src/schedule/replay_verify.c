@@ -6,7 +6,7 @@
 #include "schedule/replay.h"
 
 typedef struct verifier {
-    const fm_pack           *pack;
+    const fm_packed           *pack;
     const fm_program        *program;
     const fm_replay_request *request;
     const fm_replay         *replay;
@@ -206,7 +206,7 @@ static flashmem_status check_image(const verifier *v, uint32_t i, const fm_repla
 
 static flashmem_status check_images(const verifier *v) {
     const fm_replay *r = v->replay;
-    uint64_t         bytes = 0, pitch = larger(v->request->texture_pitch_texels, 1);
+    uint64_t         bytes = 0, pitch = larger(v->request->device.image_pitch, 1);
     uint32_t         rows = 0;
     for (uint32_t o = 0; o < r->object_count; o++) {
         if (r->objects[o].images > r->image_count - rows || (r->objects[o].images && r->objects[o].first_image != rows))
@@ -221,7 +221,7 @@ static flashmem_status check_images(const verifier *v) {
     if (rows != r->image_count) return BAD("%u images, %u have an object", r->image_count, rows);
     for (uint32_t i = 0; i < r->pool_count; i++) {
         const fm_replay_pool_image *pool = &r->pool[i];
-        uint32_t                    limit = v->request->image_limit ? v->request->image_limit : UINT32_MAX;
+        uint32_t                    limit = v->request->device.image_limit ? v->request->device.image_limit : UINT32_MAX;
         if (pool->width > limit || pool->height > limit || pool->width == 0 || pool->height == 0 ||
             pool->bytes != (pool->width + pitch - 1) / pitch * pitch * pool->height * (pool->half ? 8 : 16))
             return BAD("pool image %u: %u x %u, %" PRIu64 " bytes", i, pool->width, pool->height, pool->bytes);
@@ -305,7 +305,7 @@ static flashmem_status add_values(const verifier *v, const life *lives, fm_place
             return BAD("value %u: kept for steps %d to %d, needed %d to %d", i, value->from, value->to, lives[i].from,
                        lives[i].to);
         places->items[places->count++] = (fm_place_item){ .bytes = value->bytes,
-                                                          .align = v->request->value_align ? v->request->value_align
+                                                          .align = v->request->device.value_align ? v->request->device.value_align
                                                                                            : 128,
                                                           .from = lives[i].from,
                                                           .to = lives[i].to,
@@ -349,7 +349,7 @@ static void add_objects(const verifier *v, fm_place_problem *places) {
 
 static flashmem_status check_places(const verifier *v, life *lives, fm_place_item *items) {
     const fm_replay *r = v->replay;
-    fm_place_problem places = { .items = items, .region_limit = v->request->region_limit, .steps = r->step_count };
+    fm_place_problem places = { .items = items, .region_limit = v->request->device.largest_allocation, .steps = r->step_count };
     if (r->region_count > FM_PLACE_REGIONS) return BAD("%u regions", r->region_count);
     find_lives(v, lives);
     FM_TRY(add_values(v, lives, &places));
@@ -386,12 +386,12 @@ static flashmem_status check_sums(const verifier *v) {
 
 static flashmem_status check_times(const verifier *v) {
     const fm_replay *r = v->replay;
-    double           disk = 0, before = v->request->startup_seconds;
+    double           disk = 0, before = v->request->device.startup_seconds;
     for (uint32_t i = 0; i < r->object_count; i++) {
         const fm_replay_object *o = &r->objects[i];
         double slack = 1e-9 * (1 + o->arrival), free = o->after >= 0 && !o->wrap ? r->steps[o->after].end : 0;
         if (o->request < disk - slack || o->request < free - slack) return BAD("object %u: requested too early", i);
-        if (o->arrival < o->request + (double)o->bytes / v->request->disk_rate - slack)
+        if (o->arrival < o->request + (double)o->bytes / v->request->device.disk_bytes_per_second - slack)
             return BAD("object %u: arrives too early", i);
         if (r->steps[o->first].start < o->arrival - slack) return BAD("object %u: used before it arrives", i);
         disk = o->arrival;
@@ -421,7 +421,7 @@ static flashmem_status check_all(const verifier *v, life *lives, fm_place_item *
     return check_times(v);
 }
 
-flashmem_status fm_replay_verify(const fm_pack *pack, const fm_program *program, const fm_replay_request *request,
+flashmem_status fm_replay_verify(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                  const fm_replay *replay, flashmem_error *err) {
     verifier       v = { pack, program, request, replay, NULL, err };
     size_t         places = (size_t)replay->object_count + program->value_count;

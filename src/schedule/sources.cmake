@@ -1,4 +1,5 @@
 set(FM_SCHEDULE_SOURCES
+    src/schedule/device.c
     src/schedule/place.c
     src/schedule/place_verify.c
     src/schedule/replay.c
@@ -9,4 +10,5 @@ set(FM_SCHEDULE_SOURCES
     src/schedule/replay_print.c
     src/schedule/replay_verify.c
     src/schedule/timed.c
-    src/schedule/timed_verify.c)
+    src/schedule/timed_verify.c
+    src/schedule/work.c)

@@ -137,8 +137,8 @@ static void compile_to(fm_pack *pack, wire model, flashmem_weights weights, flas
 }
 
 static const fm_weight *find_weight(const fm_pack *pack, uint64_t k, uint64_t n) {
-    for (uint32_t i = 0; i < pack->weight_count; i++)
-        if (pack->weights[i].k == k && pack->weights[i].n == n) return &pack->weights[i];
+    for (uint32_t i = 0; i < pack->packed.weight_count; i++)
+        if (pack->packed.weights[i].k == k && pack->packed.weights[i].n == n) return &pack->packed.weights[i];
     fail_msg("no weight %llu x %llu", (unsigned long long)k, (unsigned long long)n);
     return NULL;
 }
@@ -163,7 +163,7 @@ static void check_stored(const fm_pack *pack, uint64_t offset, uint32_t format, 
 /* Probes a matrix at scattered places, and the padding of its last panel. */
 static void probe_matrix(const fm_pack *pack, uint32_t which, uint64_t k, uint64_t n, uint32_t width) {
     const fm_weight *w = find_weight(pack, k, n);
-    uint64_t         base = pack->objects[w->object].file_offset + w->object_offset;
+    uint64_t         base = pack->packed.objects[w->object].file_offset + w->object_offset;
     uint64_t         element = w->format == FM_WEIGHT_F16 ? 2 : 4;
     assert_int_equal(w->kind, FM_WEIGHT_PANELS);
     for (uint64_t i = 0; i < 4000; i++) {
@@ -216,16 +216,16 @@ static void test_pack__order_and_bundles(void **state) {
     const fm_weight *w1 = find_weight(&pack, K1, N1), *w2 = find_weight(&pack, K2, N2);
     const fm_weight *small = find_weight(&pack, N2, 20), *shift = find_weight(&pack, 1, K2);
     assert_true(w1->object < w2->object);
-    assert_int_equal(pack.objects[w1->object].weight, w1 - pack.weights);
-    assert_int_equal(pack.objects[w1->object].unit_bytes, w1->unit_panels * w1->panel_bytes);
+    assert_int_equal(pack.packed.objects[w1->object].weight, w1 - pack.packed.weights);
+    assert_int_equal(pack.packed.objects[w1->object].unit_bytes, w1->unit_panels * w1->panel_bytes);
     assert_int_equal(small->object, shift->object); /* neighbours share a bundle, which comes with its first use */
-    assert_int_equal(pack.objects[small->object].weight, FM_NONE);
+    assert_int_equal(pack.packed.objects[small->object].weight, FM_NONE);
     assert_true(small->object < w2->object);
     uint64_t end = 0;
-    for (uint32_t o = 0; o < pack.object_count; o++) {
-        assert_int_equal(pack.objects[o].file_offset % 4096, 0);
-        assert_true(pack.objects[o].file_offset >= end);
-        end = pack.objects[o].file_offset + pack.objects[o].bytes;
+    for (uint32_t o = 0; o < pack.packed.object_count; o++) {
+        assert_int_equal(pack.packed.objects[o].file_offset % 4096, 0);
+        assert_true(pack.packed.objects[o].file_offset >= end);
+        end = pack.packed.objects[o].file_offset + pack.packed.objects[o].bytes;
     }
     const fm_weight *table = find_weight(&pack, ROWS, WIDTH);
     assert_true(table->file_offset >= end);
@@ -250,10 +250,10 @@ static void test_pack__bundles_stay_small(void **state) {
     }
     value_info(&graph, GRAPH_OUTPUT, from, FLASHMEM_F32, NULL);
     compile_to(&pack, model_of(graph, 17), FLASHMEM_WEIGHTS_FP32, FLASHMEM_LAYOUT_CPU);
-    assert_int_equal(pack.weight_count, LAYERS);
-    assert_in_range(pack.object_count, 5, 7); /* 30 x 166 kB in bundles of up to 1 MiB */
-    for (uint32_t o = 0; o < pack.object_count; o++) assert_true(pack.objects[o].bytes <= FM_PACK_BUNDLE);
-    for (uint32_t w = 1; w < pack.weight_count; w++) assert_true(pack.weights[w].object >= pack.weights[w - 1].object);
+    assert_int_equal(pack.packed.weight_count, LAYERS);
+    assert_in_range(pack.packed.object_count, 5, 7); /* 30 x 166 kB in bundles of up to 1 MiB */
+    for (uint32_t o = 0; o < pack.packed.object_count; o++) assert_true(pack.packed.objects[o].bytes <= FM_PACK_BUNDLE);
+    for (uint32_t w = 1; w < pack.packed.weight_count; w++) assert_true(pack.packed.weights[w].object >= pack.packed.weights[w - 1].object);
     fm_pack_close(&pack);
 }
 

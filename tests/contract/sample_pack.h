@@ -67,7 +67,7 @@ static inline void sample_matmul(sample *s, const char *name, uint32_t kernel, u
     fm_program_builder *b = &s->builder;
     const fm_weight    *w = &s->weights[weight];
     uint32_t            value = fm_builder_weight(b, weight, FLASHMEM_F32, (int64_t)w->bytes, NULL);
-    fm_builder_begin(b, name, kernel, FM_COST_MATMUL);
+    fm_builder_begin(b, name, kernel, FLASHMEM_COST_MATMUL);
     fm_builder_read(b, x);
     fm_builder_read(b, value);
     if (bias != FM_NONE) fm_builder_read(b, bias);
@@ -105,7 +105,7 @@ static inline void sample_init(sample *s, fm_arena *arena) {
     uint32_t normed = fm_builder_value(b, FM_VALUE_ACTIVATION, FLASHMEM_F32, SAMPLE_TOKENS * SAMPLE_HIDDEN * 4, NULL,
                                        NULL);
     uint32_t scratch = fm_builder_value(b, FM_VALUE_SCRATCH, FLASHMEM_F32, 64, NULL, NULL);
-    fm_builder_begin(b, "norm", norm, FM_COST_NORM);
+    fm_builder_begin(b, "norm", norm, FLASHMEM_COST_NORM);
     fm_builder_read(b, s->hidden);
     fm_builder_read(b, s->eps);
     fm_builder_write(b, scratch);

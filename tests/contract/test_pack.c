@@ -137,8 +137,8 @@ static void test_pack__round_trip(void **state) {
     assert_int_equal(pack.program_records[0].shape_key, 77);
     assert_int_equal(pack.checksum_count, SAMPLE_N / 16 + 1 + SAMPLE_ROWS);
     for (uint32_t i = 0; i < 3; i++) { /* every weight byte lies where the tables say */
-        uint64_t at = i < 2 ? pack.objects[i].file_offset : pack.weights[0].file_offset;
-        uint64_t bytes = i < 2 ? pack.objects[i].bytes : pack.weights[0].bytes;
+        uint64_t at = i < 2 ? pack.packed.objects[i].file_offset : pack.packed.weights[0].file_offset;
+        uint64_t bytes = i < 2 ? pack.packed.objects[i].bytes : pack.packed.weights[0].bytes;
         uint8_t *data = malloc(bytes);
         assert_int_equal(at % 4096, 0);
         assert_int_equal(fm_file_read(pack.fd, pack.path, at, data, bytes, &err), FLASHMEM_OK);
@@ -365,8 +365,8 @@ static void test_pack__weight_bytes_are_checked(void **state) {
     flashmem_error err = { 0 };
     fm_pack        pack;
     assert_int_equal(fm_pack_open(&pack, pack_path, &err), FLASHMEM_OK);
-    const uint64_t places[] = { pack.objects[0].file_offset, pack.objects[0].file_offset + pack.objects[0].bytes - 1,
-                                pack.objects[1].file_offset + 77, pack.weights[0].file_offset + 3 * 256 + 5 };
+    const uint64_t places[] = { pack.packed.objects[0].file_offset, pack.packed.objects[0].file_offset + pack.packed.objects[0].bytes - 1,
+                                pack.packed.objects[1].file_offset + 77, pack.packed.weights[0].file_offset + 3 * 256 + 5 };
     const char    *texts[] = { "'large'", "'large'", "'bundle'", "'wte'" };
     fm_pack_close(&pack);
     for (size_t i = 0; i < 4; i++) {

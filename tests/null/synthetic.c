@@ -128,7 +128,7 @@ static void split_step(maker *m, uint32_t w, uint32_t out) {
     if (next(m, 3) == 0)
         scratch = fm_builder_value(&m->b, FM_VALUE_SCRATCH, FLASHMEM_F32, (int64_t)(4096 + 64 * next(m, 300)), NULL,
                                    NULL);
-    fm_builder_begin(&m->b, name, m->kernel, FM_COST_MATMUL);
+    fm_builder_begin(&m->b, name, m->kernel, FLASHMEM_COST_MATMUL);
     fm_builder_read(&m->b, m->recent[0]);
     if (m->what->texture) fm_builder_image(&m->b, value);
     else fm_builder_read(&m->b, value);
@@ -151,7 +151,7 @@ static void plain_step(maker *m, uint32_t out) {
     float    scale = 2;
     for (uint32_t i = 0; i < count; i++) small[i] = weight_value(m, small_weight(m));
     uint32_t constant = next(m, 4) ? FM_NONE : fm_builder_constant(&m->b, FLASHMEM_F32, &scale, sizeof scale);
-    fm_builder_begin(&m->b, name, m->kernel, FM_COST_ELEMENTWISE);
+    fm_builder_begin(&m->b, name, m->kernel, FLASHMEM_COST_ELEMENTWISE);
     fm_builder_read(&m->b, m->recent[0]);
     for (uint32_t i = 0; i < count; i++) fm_builder_read(&m->b, small[i]);
     if (constant != FM_NONE) fm_builder_read(&m->b, constant);
@@ -166,7 +166,7 @@ static void plain_step(maker *m, uint32_t out) {
 /* 0 or 1 on the null device. */
 static uint32_t index_step(maker *m, uint32_t count) {
     uint32_t out = fm_builder_value(&m->b, FM_VALUE_ACTIVATION, FLASHMEM_I64, (int64_t)count * 8, NULL, NULL);
-    fm_builder_begin(&m->b, "indices", m->kernel, FM_COST_ELEMENTWISE);
+    fm_builder_begin(&m->b, "indices", m->kernel, FLASHMEM_COST_ELEMENTWISE);
     fm_builder_read(&m->b, m->recent[0]);
     fm_builder_write(&m->b, out);
     fm_builder_global(&m->b, 64, 1, 1);

@@ -243,19 +243,19 @@ static void test_profile__learns_rates(void **state) {
     fm_profile       profile = seen_profile();
     fm_kernel_times *times = &profile.times[1];
     fm_observed      o = { .shortest = 4e-6 };
-    o.seconds[FM_COST_MATMUL] = 0.5;
-    o.flops[FM_COST_MATMUL] = 1e11;
-    o.seconds[FM_COST_ELEMENTWISE] = 0.1;
-    o.bytes[FM_COST_ELEMENTWISE] = 1e9;
-    double conv = times->flops_per_second[FM_COST_CONV], other = profile.times[0].flops_per_second[FM_COST_MATMUL];
+    o.seconds[FLASHMEM_COST_MATMUL] = 0.5;
+    o.flops[FLASHMEM_COST_MATMUL] = 1e11;
+    o.seconds[FLASHMEM_COST_ELEMENTWISE] = 0.1;
+    o.bytes[FLASHMEM_COST_ELEMENTWISE] = 1e9;
+    double conv = times->flops_per_second[FLASHMEM_COST_CONV], other = profile.times[0].flops_per_second[FLASHMEM_COST_MATMUL];
     fm_profile_learn(times, &o);
-    assert_true(times->flops_per_second[FM_COST_MATMUL] == 2e11 && times->launch_seconds == 4e-6);
+    assert_true(times->flops_per_second[FLASHMEM_COST_MATMUL] == 2e11 && times->launch_seconds == 4e-6);
     assert_true(times->bytes_per_second > 0.99e10 && times->bytes_per_second < 1.01e10);
-    assert_true(times->flops_per_second[FM_COST_CONV] == conv);              /* not seen: kept */
-    assert_true(profile.times[0].flops_per_second[FM_COST_MATMUL] == other); /* kernels of another layout */
-    o.flops[FM_COST_MATMUL] = 2e11;
+    assert_true(times->flops_per_second[FLASHMEM_COST_CONV] == conv);              /* not seen: kept */
+    assert_true(profile.times[0].flops_per_second[FLASHMEM_COST_MATMUL] == other); /* kernels of another layout */
+    o.flops[FLASHMEM_COST_MATMUL] = 2e11;
     fm_profile_learn(times, &o);
-    assert_true(times->flops_per_second[FM_COST_MATMUL] > 2e11 && times->flops_per_second[FM_COST_MATMUL] < 4e11);
+    assert_true(times->flops_per_second[FLASHMEM_COST_MATMUL] > 2e11 && times->flops_per_second[FLASHMEM_COST_MATMUL] < 4e11);
     o.shortest = 60e-3; /* a program of one long step */
     fm_profile_learn(times, &o);
     assert_true(times->launch_seconds == 4e-6);

@@ -143,7 +143,7 @@ static void build(fm_program_builder *b, bool texture, const char *options) {
     fm_builder_gather_rows(b, "rows", id, fm_builder_weight(b, 2 * LAYERS, FLASHMEM_F32, TABLE * K * 4, NULL), rows,
                            ROWS);
     uint32_t now = fm_builder_value(b, FM_VALUE_ACTIVATION, FLASHMEM_F32, K * 4, NULL, NULL);
-    fm_builder_begin(b, "sum", fm_builder_kernel(b, "test.cl", options, "sum_rows", 0), FM_COST_ELEMENTWISE);
+    fm_builder_begin(b, "sum", fm_builder_kernel(b, "test.cl", options, "sum_rows", 0), FLASHMEM_COST_ELEMENTWISE);
     fm_builder_read(b, rows);
     fm_builder_read(b, in);
     fm_builder_write(b, now);
@@ -155,7 +155,7 @@ static void build(fm_program_builder *b, bool texture, const char *options) {
         uint32_t out = l + 1 < LAYERS ? fm_builder_value(b, FM_VALUE_ACTIVATION, FLASHMEM_F32, K * 4, NULL, NULL)
                                       : fm_builder_value(b, FM_VALUE_OUTPUT, FLASHMEM_F32, K * 4, "y", &shape);
         uint32_t weight = fm_builder_weight(b, 2 * l, FLASHMEM_F32, K * K * 4, NULL);
-        fm_builder_begin(b, "dense", kernel, FM_COST_MATMUL);
+        fm_builder_begin(b, "dense", kernel, FLASHMEM_COST_MATMUL);
         fm_builder_read(b, now);
         if (texture) fm_builder_image(b, weight);
         else fm_builder_read(b, weight);

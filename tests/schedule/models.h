@@ -114,7 +114,7 @@ static inline void model_matmul(model *m, uint32_t x, uint32_t weight, uint32_t 
     uint32_t            bias_value = bias == FM_NONE
                                          ? FM_NONE
                                          : fm_builder_weight(b, bias, FLASHMEM_F32, (int64_t)m->weights[bias].bytes, NULL);
-    fm_builder_begin(b, "matmul", m->matmul, FM_COST_MATMUL);
+    fm_builder_begin(b, "matmul", m->matmul, FLASHMEM_COST_MATMUL);
     fm_builder_read(b, x);
     if (m->texture) fm_builder_image(b, value);
     else fm_builder_read(b, value);
@@ -134,7 +134,7 @@ static inline void model_step(model *m, uint32_t a, uint32_t b2, uint32_t weight
     uint32_t            value = weight == FM_NONE
                                     ? FM_NONE
                                     : fm_builder_weight(b, weight, FLASHMEM_F32, (int64_t)m->weights[weight].bytes, NULL);
-    fm_builder_begin(b, "step", m->other, FM_COST_ELEMENTWISE);
+    fm_builder_begin(b, "step", m->other, FLASHMEM_COST_ELEMENTWISE);
     fm_builder_read(b, a);
     if (b2 != FM_NONE) fm_builder_read(b, b2);
     if (weight != FM_NONE) fm_builder_read(b, value);
@@ -156,10 +156,7 @@ static inline void model_finish(model *m) {
     m->program = fm_builder_program(&m->builder);
     m->pack = (fm_pack){ .fd = -1,
                          .path = (char *)"model",
-                         .weights = m->weights,
-                         .weight_count = (uint32_t)m->weight_count,
-                         .objects = m->objects,
-                         .object_count = (uint32_t)m->object_count,
+                         .packed = { m->weights, (uint32_t)m->weight_count, m->objects, (uint32_t)m->object_count },
                          .strings = m->program.strings,
                          .string_bytes = m->program.string_bytes,
                          .programs = &m->program,
@@ -260,19 +257,24 @@ static inline void model_random(model *m) {
     model_finish(m);
 }
 
+static inline flashmem_device model_device(const model *m) {
+    flashmem_device d;
+    flashmem_device_init(&d);
+    d.layout = m->texture ? FLASHMEM_LAYOUT_TEXTURE : FLASHMEM_LAYOUT_CPU;
+    d.memory_path = m->texture ? FLASHMEM_PATH_TEXTURE_COPY : FLASHMEM_PATH_IN_PLACE;
+    d.launch_seconds = 6e-6;
+    d.bytes_per_second = 2e10;
+    d.disk_bytes_per_second = 2.5e9;
+    d.startup_seconds = 0.035;
+    d.convert_bytes_per_second = m->texture ? 1e10 : 0;
+    d.image_pitch = 4;
+    d.image_limit = 16384;
+    for (int i = 0; i < FLASHMEM_COST_CLASSES; i++) d.flops_per_second[i] = 2e11;
+    return d;
+}
+
 static inline fm_replay_request model_request(const model *m, uint64_t budget) {
-    fm_replay_request r = { .launch_seconds = 6e-6,
-                            .bytes_per_second = 2e10,
-                            .disk_rate = 2.5e9,
-                            .startup_seconds = 0.035,
-                            .value_align = 128,
-                            .path = m->texture ? FLASHMEM_PATH_TEXTURE_COPY : FLASHMEM_PATH_IN_PLACE,
-                            .convert_bytes_per_second = m->texture ? 1e10 : 0,
-                            .texture_pitch_texels = 4,
-                            .image_limit = 16384,
-                            .budget = budget };
-    for (int i = 0; i < FM_COST_CLASSES; i++) r.flops_per_second[i] = 2e11;
-    return r;
+    return (fm_replay_request){ .device = model_device(m), .budget = budget };
 }
 
 #endif

@@ -77,8 +77,8 @@ static void check_reads(const model *m, const fm_replay *r) {
 static flashmem_status make(const model *m, const fm_replay_request *request, fm_arena *arena, fm_replay *out,
                             flashmem_error *err) {
     fm_error_clear(err);
-    FM_TRY(fm_replay_make(&m->pack, &m->program, request, NULL, arena, out, err));
-    return fm_replay_verify(&m->pack, &m->program, request, out, err);
+    FM_TRY(fm_replay_make(&m->pack.packed, &m->program, request, NULL, arena, out, err));
+    return fm_replay_verify(&m->pack.packed, &m->program, request, out, err);
 }
 
 static void test_replay__random_models(void **state) {
@@ -107,7 +107,7 @@ static void test_replay__random_models(void **state) {
             request.automatic = i == 4;
             if (i == 4) request.budget = UINT64_C(8) << 30;
             request.external = external;
-            request.region_limit = limit;
+            request.device.largest_allocation = limit;
             flashmem_status status = make(&m, &request, arena, &r, &err);
             if (status == FLASHMEM_UNSUPPORTED && limit) { /* a bundle or activation larger than a region may be */
                 fm_arena_destroy(arena);
@@ -134,7 +134,7 @@ static void test_replay__random_models(void **state) {
             fm_replay         r;
             char              text[32];
             request.external = external;
-            request.region_limit = limit;
+            request.device.largest_allocation = limit;
             snprintf(text, sizeof text, "%llu", (unsigned long long)minimum);
             assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_BUDGET);
             assert_non_null(strstr(err.message, text));
@@ -274,22 +274,22 @@ static void test_replay__image_limits(void **state) {
     fm_replay      r;
     model_gpt(&m, true, true, 16, 1, 768, 50257);
     fm_replay_request request = model_request(&m, UINT64_MAX);
-    request.image_limit = 3072;
+    request.device.image_limit = 3072;
     request.slab_bytes = 64 << 20;
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_OK);
     for (uint32_t i = 0; i < r.pool_count; i++) assert_true(r.pool[i].width <= 3072 && r.pool[i].height <= 3072);
     assert_true(r.step_count > m.program.step_count); /* the head is 12565 panels high */
-    request.image_limit = 2048;                       /* one weight is 3072 wide */
+    request.device.image_limit = 2048;                       /* one weight is 3072 wide */
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_UNSUPPORTED);
     assert_non_null(strstr(err.message, "3072 x"));
     request = model_request(&m, UINT64_MAX);
-    request.path = FLASHMEM_PATH_IN_PLACE;
+    request.device.memory_path = FLASHMEM_PATH_IN_PLACE;
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_UNSUPPORTED);
     assert_non_null(strstr(err.message, "texture-copy"));
-    request.path = FLASHMEM_PATH_DMA;
+    request.device.memory_path = FLASHMEM_PATH_DMA;
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_UNSUPPORTED);
-    request.path = FLASHMEM_PATH_TEXTURE_COPY;
-    request.disk_rate = 0;
+    request.device.memory_path = FLASHMEM_PATH_TEXTURE_COPY;
+    request.device.disk_bytes_per_second = 0;
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_INVALID_ARGUMENT);
     model_free(&m);
     fm_arena_destroy(arena);
@@ -308,7 +308,7 @@ static void test_replay__prints(void **state) {
     request.minimum = true;
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_OK);
     FILE *to = open_memstream(&text, &bytes);
-    fm_replay_print(&m.pack, &m.program, &r, to);
+    fm_replay_print(&m.pack.packed, &m.program, &r, to);
     fclose(to);
     const char *wanted[] = { "minimum: ", "reads, in order", "launches:", "values:",
                              "images:",   "after step",      "logits",    "embed" };

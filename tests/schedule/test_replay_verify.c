@@ -5,8 +5,8 @@
 static flashmem_status make(const model *m, const fm_replay_request *request, fm_arena *arena, fm_replay *out,
                             flashmem_error *err) {
     fm_error_clear(err);
-    FM_TRY(fm_replay_make(&m->pack, &m->program, request, NULL, arena, out, err));
-    return fm_replay_verify(&m->pack, &m->program, request, out, err);
+    FM_TRY(fm_replay_make(&m->pack.packed, &m->program, request, NULL, arena, out, err));
+    return fm_replay_verify(&m->pack.packed, &m->program, request, out, err);
 }
 
 typedef struct context {
@@ -48,7 +48,7 @@ DAMAGE(launch_swapped, k + 1 < r->step_count && r->steps[k].step != r->steps[k +
        r->steps[k].step = r->steps[k + 1].step)
 DAMAGE(panels_skipped, r->steps[k].panels > 1, r->steps[k].panels--)
 DAMAGE(panels_twice, r->steps[k].first_panel > 0, r->steps[k].first_panel--)
-DAMAGE(object_elsewhere, 1, r->objects[o].object = c->m.pack.object_count)
+DAMAGE(object_elsewhere, 1, r->objects[o].object = c->m.pack.packed.object_count)
 DAMAGE(object_shifted, 1, r->objects[o].offset += 4096)
 DAMAGE(object_short, is_slab(c, o) && r->objects[o].bytes > 4096, r->objects[o].bytes -= 4096)
 DAMAGE(object_units, 1, r->objects[o].units++)
@@ -104,7 +104,7 @@ DAMAGE(image_pool, r->image_count > 0, r->images[model_below(r->image_count)].im
 DAMAGE(pool_small, r->pool_count > 0, fm_replay_pool_image *p = &r->pool[model_below(r->pool_count)]; p->height = 1)
 DAMAGE(pool_bytes, r->pool_count > 0, r->pool[model_below(r->pool_count)].bytes++)
 DAMAGE(pool_sum, r->pool_count > 0, r->image_bytes += 4096; r->peak += 4096)
-DAMAGE(pool_limit, r->pool_count > 0, c->request.image_limit = r->pool[0].width > 1 ? r->pool[0].width - 1 : 1)
+DAMAGE(pool_limit, r->pool_count > 0, c->request.device.image_limit = r->pool[0].width > 1 ? r->pool[0].width - 1 : 1)
 
 /* Two things that live at the same time get the same place. */
 static bool objects_collide(context *c) {
@@ -250,7 +250,7 @@ static void test_replay_verify__rejects_every_damage(void **state) {
             assert_int_equal(make(&c.m, &c.request, arena, &c.r, &err), FLASHMEM_OK);
             if (c.r.object_count && damages[d].apply(&c)) {
                 done++;
-                flashmem_status status = fm_replay_verify(&c.m.pack, &c.m.program, &c.request, &c.r, &err);
+                flashmem_status status = fm_replay_verify(&c.m.pack.packed, &c.m.program, &c.request, &c.r, &err);
                 if (status == FLASHMEM_OK) missed++;
                 else if (status != FLASHMEM_INTERNAL || !strstr(err.message, damages[d].message))
                     fail_msg("%s: status %d '%s'", damages[d].name, status, err.message);

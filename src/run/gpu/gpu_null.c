@@ -72,7 +72,7 @@ static flashmem_status wrong_bytes(const null_device *d, uint32_t k, uint32_t ob
 /* The object lies whole where the plan puts it. */
 static flashmem_status check_object(const null_device *d, uint32_t k, uint32_t index, flashmem_error *err) {
     const fm_replay_object *object = &d->setup->replay->objects[index];
-    const fm_object        *packed = &d->setup->pack->objects[object->object];
+    const fm_object        *packed = &d->setup->pack->packed.objects[object->object];
     const char             *at = d->setup->regions[object->region] + object->place;
     uint64_t                left = object->bytes;
     for (uint64_t u = 0; u < object->units && left; u++) {
@@ -102,8 +102,8 @@ static uint64_t panel_hash(const null_device *d, const fm_operand *o, uint64_t p
 static flashmem_status check_image(const null_device *d, uint32_t k, const fm_operand *o, flashmem_error *err) {
     const fm_replay_image      *image = &d->setup->replay->images[o->image];
     const fm_replay_pool_image *pool = &d->setup->replay->pool[image->image];
-    const fm_weight            *weight = &d->setup->pack->weights[image->weight];
-    const fm_object            *packed = &d->setup->pack->objects[weight->object];
+    const fm_weight            *weight = &d->setup->pack->packed.weights[image->weight];
+    const fm_object            *packed = &d->setup->pack->packed.objects[weight->object];
     if (packed->weight != image->weight || image->first_panel % weight->unit_panels)
         return FLASHMEM_OK; /* in a bundle */
     uint64_t unit_panels = weight->unit_panels, row = image_row_bytes(d, pool);
@@ -150,7 +150,7 @@ static uint64_t hash_reads(const null_device *d, uint32_t k) {
         else if (o->kind == FM_OPERAND_FLOAT) hash = fm_hash_seeded(&o->real, sizeof o->real, hash);
         else if (o->kind == FM_OPERAND_IMAGE) {
             const fm_replay_image *image = &d->setup->replay->images[o->image];
-            uint64_t               bytes = d->setup->pack->weights[image->weight].panel_bytes;
+            uint64_t               bytes = d->setup->pack->packed.weights[image->weight].panel_bytes;
             for (uint32_t p = 0; p < image->panels; p++) {
                 uint64_t panel = panel_hash(d, o, p, bytes);
                 hash = fm_hash_seeded(&panel, sizeof panel, hash);
@@ -180,7 +180,7 @@ static void fill(const null_device *d, const fm_operand *o, uint64_t from, uint6
 static void write_part(const null_device *d, uint32_t k, const fm_operand *split, uint64_t seed) {
     const fm_replay_step *rs = &d->setup->replay->steps[k];
     const fm_launch      *launch = &d->launches[k];
-    const fm_weight      *weight = &d->setup->pack->weights[d->setup->program->values[split->value].weight];
+    const fm_weight      *weight = &d->setup->pack->packed.weights[d->setup->program->values[split->value].weight];
     uint64_t              first = rs->panels ? rs->first_panel : 0, panels = rs->panels ? rs->panels : weight->panels;
     for (uint64_t i = 0; i < panels; i++) {
         uint64_t key[2] = { first + i, panel_hash(d, split, i, weight->panel_bytes) };
@@ -231,7 +231,7 @@ static void execute_convert(null_device *d, uint32_t row) {
     const fm_replay            *r = d->setup->replay;
     const fm_replay_image      *image = &r->images[row];
     const fm_replay_pool_image *pool = &r->pool[image->image];
-    const fm_weight            *weight = &d->setup->pack->weights[image->weight];
+    const fm_weight            *weight = &d->setup->pack->packed.weights[image->weight];
     const fm_replay_object     *object = r->objects;
     while (row < object->first_image || row >= object->first_image + object->images) object++;
     const char *from = d->setup->regions[object->region] + object->place + image->source;
@@ -283,7 +283,7 @@ static flashmem_status make_images(null_device *d, flashmem_error *err) {
     for (uint32_t i = 0; i < r->image_count; i++) {
         const fm_replay_image      *image = &r->images[i];
         const fm_replay_pool_image *pool = &r->pool[image->image];
-        const fm_weight            *weight = &d->setup->pack->weights[image->weight];
+        const fm_weight            *weight = &d->setup->pack->packed.weights[image->weight];
         if (weight->panel_bytes > image_row_bytes(d, pool) || image->panels > pool->height)
             return fm_fail(err, FLASHMEM_INTERNAL, "image %u does not fit pool image %u", i, image->image);
         if (weight->unit_panels * weight->panel_bytes > largest) largest = weight->unit_panels * weight->panel_bytes;

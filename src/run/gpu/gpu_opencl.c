@@ -223,7 +223,7 @@ static flashmem_status opencl_convert(fm_gpu *gpu, uint32_t row, flashmem_error 
     const fm_replay_image  *image = &r->images[row];
     const fm_replay_object *object = &r->objects[g->image_objects[row]];
     uint64_t                from = object->place + image->source;
-    size_t    origin[3] = { 0 }, size[3] = { (size_t)g->setup->pack->weights[image->weight].k, image->panels, 1 };
+    size_t    origin[3] = { 0 }, size[3] = { (size_t)g->setup->pack->packed.weights[image->weight].k, image->panels, 1 };
     cl_event *event = &g->events[r->step_count + row];
     cl_int    code;
     if (gpu->facts.host_coherent)

@@ -54,7 +54,7 @@ static void part_of(const maker *m, uint32_t k, const fm_weight *weight, uint64_
 /* The range of the weight's object that launch k reads through value v. */
 static void needed_range(const maker *m, uint32_t k, uint32_t v, uint64_t *offset, uint64_t *bytes) {
     const fm_program *p = m->setup->program;
-    const fm_weight  *weight = &m->setup->pack->weights[p->values[v].weight];
+    const fm_weight  *weight = &m->setup->pack->packed.weights[p->values[v].weight];
     *offset = weight->object_offset;
     *bytes = (uint64_t)fm_program_expr(p, p->values[v].bytes);
     if (p->steps[m->setup->replay->steps[k].step].split_value != v) return;
@@ -66,7 +66,7 @@ static void needed_range(const maker *m, uint32_t k, uint32_t v, uint64_t *offse
 
 static flashmem_status find_object(const maker *m, uint32_t k, uint32_t v, fm_operand *operand) {
     const fm_replay *r = m->setup->replay;
-    const fm_weight *weight = &m->setup->pack->weights[m->setup->program->values[v].weight];
+    const fm_weight *weight = &m->setup->pack->packed.weights[m->setup->program->values[v].weight];
     uint64_t         offset, bytes;
     needed_range(m, k, v, &offset, &bytes);
     for (uint32_t u = 0; u < r->steps[k].object_count; u++) {
@@ -89,8 +89,8 @@ static flashmem_status find_image(const maker *m, uint32_t k, uint32_t v, fm_ope
     const fm_replay  *r = m->setup->replay;
     const fm_program *p = m->setup->program;
     uint32_t          w = p->values[v].weight;
-    uint64_t          first = 0, panels = m->setup->pack->weights[w].panels;
-    if (p->steps[r->steps[k].step].split_value == v) part_of(m, k, &m->setup->pack->weights[w], &first, &panels);
+    uint64_t          first = 0, panels = m->setup->pack->packed.weights[w].panels;
+    if (p->steps[r->steps[k].step].split_value == v) part_of(m, k, &m->setup->pack->packed.weights[w], &first, &panels);
     for (uint32_t u = 0; u < r->steps[k].object_count; u++) {
         uint32_t                index = r->uses[r->steps[k].first_object + u];
         const fm_replay_object *object = &r->objects[index];
@@ -138,7 +138,7 @@ static flashmem_status resolve(maker *m, uint32_t k, const fm_arg *arg, fm_opera
         .kind = FM_OPERAND_INT, .value = FM_NONE, .region = FM_NONE, .object = FM_NONE, .image = FM_NONE
     };
     if (step->split_value != FM_NONE)
-        part_of(m, k, &m->setup->pack->weights[p->values[step->split_value].weight], &first, &panels);
+        part_of(m, k, &m->setup->pack->packed.weights[p->values[step->split_value].weight], &first, &panels);
     switch ((fm_arg_kind)arg->kind) {
     case FM_ARG_READ:
     case FM_ARG_WRITE:
@@ -168,7 +168,7 @@ static void set_sizes(const maker *m, uint32_t k, fm_launch *launch) {
     }
     if (step->split_value != FM_NONE) {
         uint64_t first, panels;
-        part_of(m, k, &m->setup->pack->weights[p->values[step->split_value].weight], &first, &panels);
+        part_of(m, k, &m->setup->pack->packed.weights[p->values[step->split_value].weight], &first, &panels);
         launch->global[step->split_dim] = (panels + step->split_panels - 1) / step->split_panels * step->split_scale;
     }
     launch->dims = launch->global[2] > 1 ? 3 : launch->global[1] > 1 ? 2 : 1;
@@ -210,8 +210,8 @@ flashmem_status fm_gather_of(const fm_pack *pack, const fm_program *program, uin
                         .weight = program->values[args[1].value].weight,
                         .out = args[2].value,
                         .rows = (uint32_t)rows };
-    if (rows > UINT32_MAX || pack->weights[out->weight].k > UINT32_MAX)
+    if (rows > UINT32_MAX || pack->packed.weights[out->weight].k > UINT32_MAX)
         return fm_fail(err, FLASHMEM_UNSUPPORTED, "step %u ('%s'): %" PRId64 " rows of a table of %" PRIu64, s,
-                       fm_program_string(program, step->name), rows, pack->weights[out->weight].k);
+                       fm_program_string(program, step->name), rows, pack->packed.weights[out->weight].k);
     return FLASHMEM_OK;
 }

@@ -169,7 +169,7 @@ static void sort_rows(uint64_t *order, uint32_t count) {
 static void order_rows(flashmem_model *model, uint32_t k, const fm_gather *gather) {
     fm_executor     *x = &model->executor;
     const fm_value  *value = &model->program->values[gather->indices];
-    const fm_weight *table = &model->pack.weights[gather->weight];
+    const fm_weight *table = &model->pack.packed.weights[gather->weight];
     const void      *indices = model->storage[fm_value_root(model->program, gather->indices)];
     for (uint32_t i = 0; i < gather->rows; i++) {
         int64_t  found;
@@ -191,7 +191,7 @@ static void order_rows(flashmem_model *model, uint32_t k, const fm_gather *gathe
 static flashmem_status gather_rows(flashmem_model *model, uint32_t k, uint64_t base, flashmem_error *err) {
     fm_executor     *x = &model->executor;
     const fm_gather *gather = &x->gathers[k];
-    const fm_weight *table = &model->pack.weights[gather->weight];
+    const fm_weight *table = &model->pack.packed.weights[gather->weight];
     uint32_t         out = fm_value_root(model->program, gather->out);
     FM_TRY(wait_launches(model, base + k, err)); /* the output's memory is free, computed indices are there */
     x->records[k].begin = fm_clock_ns();

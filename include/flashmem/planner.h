@@ -1,0 +1,66 @@
+/* Planning without running: of a model (its weights are not needed) or of a pack, for any device, and simulating plans.
+ * C99-clean.  Threads: a planner belongs to one thread at a time; separate planners may be used at once. */
+#ifndef FLASHMEM_PLANNER_H
+#define FLASHMEM_PLANNER_H
+
+#include "flashmem/compile.h"
+#include "flashmem/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct flashmem_planner flashmem_planner;
+
+typedef enum flashmem_objective {
+    FLASHMEM_OBJECTIVE_TIMED, /* least latency under the budget, then least memory */
+    FLASHMEM_OBJECTIVE_OPG    /* the published overlap problem */
+} flashmem_objective;
+
+typedef struct flashmem_plan_options {
+    size_t                 size;         /* sizeof(flashmem_plan_options) */
+    const flashmem_device *device;       /* NULL: flashmem_device_init's */
+    flashmem_objective     objective;
+    flashmem_budget_kind   budget_kind;  /* AUTO and LEAVE are relative to device->memory_bytes */
+    double                 budget_value;
+    uint64_t               slab_bytes;   /* largest slab, 0 = chosen (OPG: none is cut) */
+    uint32_t               runs;         /* expected, 0 = unknown */
+    const char            *policy;       /* baseline policy instead of our plan (flashmem_policy_name), or NULL */
+    const char            *instance;     /* OPG: "u:A" .. "f:C", from graph and class table alone; or NULL */
+    const char            *profile;      /* device profile file for times and capacities, or NULL: class table */
+    const char            *solver;       /* OPG: "auto", "labels", "cpsat", "greedy", "width1", "soften", "preload",
+                                            "window"; NULL = auto */
+    double                 time_limit;   /* seconds, 0 = 150 */
+    double                 lambda;       /* OPG: 0 .. 1, negative = 0.9 */
+    uint64_t               chunk_bytes;  /* OPG: 0 = 256 KiB (instances: 1 MiB) */
+    uint64_t               m_peak_bytes; /* OPG: 0 = 500e6 */
+    uint32_t               fusion;       /* OPG: 1 = split fused steps where that lowers the objective */
+    uint32_t               order;        /* 1 = order of independent branches by CP-SAT */
+    uint32_t               placement;    /* 1 = placement by CP-SAT's no-overlap */
+    const double          *step_seconds; /* per kernel step of the program, instead of the device's rates; or NULL */
+    uint32_t               step_seconds_count;
+} flashmem_plan_options;
+
+FLASHMEM_API void flashmem_plan_options_init(flashmem_plan_options *options);
+
+/* Imports and lowers the model at path (an ONNX file whose weights may be missing; operators that no kernel runs are
+ * planned), or opens the pack there.  compile may be NULL; for a pack only its log is used.  Statuses as of
+ * flashmem_compile, and BAD_PACK. */
+FLASHMEM_API flashmem_status flashmem_planner_open(const char *path, const flashmem_compile_options *compile,
+                                                   flashmem_planner **out, flashmem_error *error);
+FLASHMEM_API void flashmem_planner_close(flashmem_planner *planner); /* NULL allowed */
+
+/* A verified plan, to be freed; it does not outlive its planner.  Statuses: INVALID_ARGUMENT, BUDGET (the message states
+ * the minimum), UNSUPPORTED (a solver needs a library that is missing), OUT_OF_MEMORY, INTERNAL (a constraint does not
+ * hold). */
+FLASHMEM_API flashmem_status flashmem_planner_plan(flashmem_planner *planner, const flashmem_plan_options *options,
+                                                   const flashmem_plan **out, flashmem_error *error);
+FLASHMEM_API void flashmem_plan_free(const flashmem_plan *plan); /* NULL allowed */
+
+/* Names of baseline policies; NULL beyond the last. */
+FLASHMEM_API const char *flashmem_policy_name(uint32_t index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
