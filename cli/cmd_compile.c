@@ -53,24 +53,12 @@ static int compile(const cli_options *options, const flashmem_compile_options *t
     return code;
 }
 
-static int choose_layout(const cli_options *options, flashmem_layout *layout) {
-    if (!options->layout) {
-        flashmem_error error = { 0 };
-        return flashmem_device_layout(options->device, NULL, layout, &error) ? cli_fail(&error) : 0;
-    }
-    if (!strcmp(options->layout, "cpu")) *layout = FLASHMEM_LAYOUT_CPU;
-    else if (!strcmp(options->layout, "texture")) *layout = FLASHMEM_LAYOUT_TEXTURE;
-    else if (!strcmp(options->layout, "gpu")) *layout = FLASHMEM_LAYOUT_GPU;
-    else return cli_usage("--layout is cpu, texture or gpu, not '%s'", options->layout), 2;
-    return 0;
-}
-
 int cmd_compile(const cli_options *options) {
     if (!options->output) return cli_usage("compile needs --output PACK (-o)"), 2;
     static cli_shapes        shapes;
     flashmem_compile_options to;
     if (!cli_compile_options(options, &shapes, &to)) return 2;
-    int code = choose_layout(options, &to.layout);
+    int code = cli_choose_layout(options, &to.layout);
     if (code) return code;
     cli_catch_interrupt(NULL);
     flashmem_compile_report report;

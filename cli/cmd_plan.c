@@ -1,23 +1,96 @@
-/* flashmem plan: the plan as text, verified on request; the minimum budget. */
+/* flashmem plan: a plan as text or data, of a pack for the present device or of a model, which needs no weights. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "console.h"
+#include "flashmem/planner.h"
 #include "inputs.h"
 #include "pack_cache.h"
+#include "plan_text.h"
 #include "report.h"
 
-static int show(const cli_options *options, const cli_pack *pack, flashmem_model *model) {
-    flashmem_error error = { 0 };
-    flashmem_stats stats;
-    flashmem_model_stats(model, &stats);
-    if (options->verify && flashmem_model_verify_plan(model, &error)) return cli_fail(&error);
-    if (options->minimum) printf("%" PRIu64 "\n", stats.minimum_budget_bytes);
-    else if (flashmem_model_print_plan(model, stdout, &error)) return cli_fail(&error);
+/* Every plan was verified when it was made; --verify of a pack asks the run half again. */
+static int show(const cli_options *options, const cli_pack *pack, const flashmem_plan *plan) {
+    if (options->minimum) printf("%" PRIu64 "\n", plan->minimum_bytes);
+    else cli_plan_text(plan, stdout);
     if (options->verify && !options->minimum)
         puts("verified: every constraint of the plan and of the replayed program holds");
-    return options->json ? cli_report_plan(options->json, pack, &stats) : 0;
+    return options->json ? cli_report_plan(options->json, pack, plan) : 0;
+}
+
+/* ---- a pack: as a run would plan it ---- */
+
+static int plan_pack(const cli_options *options, const cli_pack *pack, const flashmem_run_options *run) {
+    flashmem_model      *model = NULL;
+    flashmem_error       error = { 0 };
+    const flashmem_plan *plan;
+    int                  code = 0;
+    if (flashmem_model_open(pack->path, run, &model, &error) ||
+        (options->verify && flashmem_model_verify_plan(model, &error)) || flashmem_model_plan(model, &plan, &error))
+        code = cli_fail(&error);
+    else code = show(options, pack, plan);
+    cli_pack_distrust(pack, &error);
+    flashmem_model_close(model);
+    return code;
+}
+
+/* ---- a model: imported and lowered, nothing is packed ---- */
+
+static int describe_device(const cli_options *options, const flashmem_run_options *run, flashmem_layout layout,
+                           flashmem_device *device) {
+    flashmem_error error = { 0 };
+    if (run->host_budget) return cli_usage("--host-budget: the memory paths of this version do not stage"), 1;
+    if (run->memory_path == FLASHMEM_PATH_TEXTURE_EMBEDDED || run->memory_path == FLASHMEM_PATH_DMA)
+        return cli_usage("memory path '%s' is not built in this version; 'in-place' and 'texture-copy' are",
+                         options->memory_path),
+               1;
+    if (flashmem_device_describe(options->device, run->threads, run->cache_dir, layout, device, &error))
+        return cli_fail(&error);
+    if (run->memory_path != FLASHMEM_PATH_DEFAULT) device->memory_path = run->memory_path;
+    if (run->disk_rate > 0) device->disk_bytes_per_second = run->disk_rate;
+    device->read_depth = run->read_depth;
+    device->read_bytes = run->read_bytes;
+    return 0;
+}
+
+static int plan_with(const cli_options *options, flashmem_planner *planner, const flashmem_run_options *run,
+                     const flashmem_device *device) {
+    static const cli_pack none = { .cache = "none" };
+    flashmem_plan_options to;
+    flashmem_error        error = { 0 };
+    const flashmem_plan  *plan;
+    flashmem_plan_options_init(&to);
+    to.device = device;
+    to.budget_kind = run->budget_kind;
+    to.budget_value = run->budget_value;
+    to.slab_bytes = run->slab_bytes;
+    to.runs = run->runs;
+    to.program = run->program;
+    if (flashmem_planner_plan(planner, &to, &plan, &error)) return cli_fail(&error);
+    int code = show(options, &none, plan);
+    flashmem_plan_free(plan);
+    return code;
+}
+
+static int plan_model(const cli_options *options, const cli_shape_texts *texts, const flashmem_run_options *run) {
+    static cli_shapes        shapes;
+    flashmem_compile_options compile;
+    flashmem_planner        *planner;
+    flashmem_device          device;
+    flashmem_error           error = { 0 };
+    cli_options              with_shapes = *options;
+    with_shapes.shapes = texts->list;
+    if (!cli_compile_options(&with_shapes, &shapes, &compile)) return 2;
+    int code = cli_choose_layout(options, &compile.layout);
+    if (!code) code = describe_device(options, run, compile.layout, &device);
+    if (code) return code;
+    compile.image_limit = 0;
+    if (flashmem_planner_open(options->path, &compile, &planner, &error)) return cli_fail(&error);
+    code = plan_with(options, planner, run, &device);
+    flashmem_planner_close(planner);
+    return code;
 }
 
 int cmd_plan(const cli_options *options) {
@@ -28,13 +101,13 @@ int cmd_plan(const cli_options *options) {
     if (!cli_run_options(options, &run)) return 2;
     run.plan_only = 1;
     cli_catch_interrupt(cli_pack_interrupt);
-    int code = cli_inputs_shapes(&texts, &none, options);
-    if (code || (code = cli_pack_get(&pack, options, &texts.list))) return code;
-    flashmem_model *model = NULL;
-    flashmem_error  error = { 0 };
-    code = flashmem_model_open(pack.path, &run, &model, &error) ? cli_fail(&error) : show(options, &pack, model);
-    cli_pack_distrust(&pack, &error);
-    flashmem_model_close(model);
+    if (!cli_is_pack(options->path)) {
+        int code = cli_inputs_shapes(&texts, &none, options);
+        return code ? code : plan_model(options, &texts, &run);
+    }
+    int code = cli_pack_get(&pack, options, &options->shapes);
+    if (code) return code;
+    code = plan_pack(options, &pack, &run);
     cli_pack_release(&pack);
     return code;
 }

@@ -203,15 +203,18 @@ static void evict(const char *folder, const char *keep, double limit) {
     }
 }
 
-static const char *choose_layout(const cli_options *options, int *code) {
-    static const char *const names[] = { "cpu", "texture", "gpu" };
-    if (options->layout) return options->layout;
-    if (options->memory_path && !strncmp(options->memory_path, "texture", 7)) return "texture";
-    flashmem_layout layout = FLASHMEM_LAYOUT_CPU;
-    flashmem_error  error = { 0 };
-    if (flashmem_device_layout(options->device, options->no_cache ? "" : options->cache_dir, &layout, &error))
-        *code = cli_fail(&error);
-    return names[layout];
+static const char *const layout_names[] = { "cpu", "texture", "gpu" };
+
+int cli_choose_layout(const cli_options *options, flashmem_layout *layout) {
+    flashmem_error error = { 0 };
+    for (int l = 0; options->layout && l < 3; l++)
+        if (!strcmp(options->layout, layout_names[l])) return *layout = (flashmem_layout)l, 0;
+    if (options->layout) return cli_usage("--layout is cpu, texture or gpu, not '%s'", options->layout), 2;
+    *layout = FLASHMEM_LAYOUT_TEXTURE;
+    if (options->memory_path && !strncmp(options->memory_path, "texture", 7)) return 0;
+    return flashmem_device_layout(options->device, options->no_cache ? "" : options->cache_dir, layout, &error)
+               ? cli_fail(&error)
+               : 0;
 }
 
 static uint64_t entry_key(const cli_pack *pack, const char *layout, const cli_options *options,
@@ -240,9 +243,10 @@ int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *
         return 0;
     }
     if (!realpath(options->path, pack->model)) return cli_usage("%s: %s", options->path, strerror(errno)), 1;
-    int         code = 0;
-    const char *layout = choose_layout(options, &code);
+    flashmem_layout chosen;
+    int             code = cli_choose_layout(options, &chosen);
     if (code) return code;
+    const char *layout = layout_names[chosen];
     char root[PATH_MAX - 64], folder[PATH_MAX - 40], manifest[PATH_MAX], part[PATH_MAX + 64];
     pack->temporary = options->no_cache;
     pack->cache = options->no_cache ? "off" : "miss";

@@ -29,6 +29,8 @@ enum { CLI_MANIFEST_LINE = 2 * 4096 + 128 };
 bool cli_manifest_line(const char *path, char *line, size_t bytes);
 /* Why a list of files ("size mtime_ns inode path" lines) does not hold any more, or NULL: every file is as it was. */
 const char *cli_manifest_stale(const char *path);
+/* The weight layout to compile for: asked for, implied by the memory path, or the device's.  Returns 0 or an exit code. */
+int         cli_choose_layout(const cli_options *options, flashmem_layout *layout);
 bool        cli_is_pack(const char *path); /* by its first bytes */
 
 #endif

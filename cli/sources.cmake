@@ -16,5 +16,6 @@ set(FM_CLI_SOURCES
     cli/options.c
     cli/output.c
     cli/pack_cache.c
+    cli/plan_text.c
     cli/report.c
 )

@@ -24,6 +24,7 @@ typedef enum flashmem_budget_kind {
 typedef struct flashmem_plan_step {
     const char             *name;
     uint32_t                step, part;  /* of the unsplit program; part of it */
+    uint32_t                first_panel, panels; /* of its weight; 0, 0: not a slab */
     flashmem_cost_class     cost_class;
     flashmem_capacity_class capacity_class;
     double   seconds, start, end;        /* predicted; seconds from the start of the run */
@@ -52,9 +53,15 @@ typedef struct flashmem_plan_object {
 
 typedef struct flashmem_plan_value { /* activations, scratch, inputs and outputs placed by the engine */
     const char *name;
+    uint32_t    value;         /* of the program */
     uint64_t    bytes, offset;
     uint32_t    region, from, to; /* launches */
 } flashmem_plan_value;
+
+typedef struct flashmem_plan_image { /* an image object of the pool; texels of four elements */
+    uint32_t width, height, half;
+    uint64_t bytes;
+} flashmem_plan_image;
 
 /* What an overlap plan decides for a weight (placed object, or initialiser of an instance). */
 typedef struct flashmem_plan_weight {
@@ -85,6 +92,7 @@ typedef struct flashmem_plan {
     uint32_t    step_count;     const flashmem_plan_step   *steps;
     uint32_t    object_count;   const flashmem_plan_object *objects;
     uint32_t    value_count;    const flashmem_plan_value  *values;
+    uint32_t    image_count;    const flashmem_plan_image  *images;
     /* Overlap plans. */
     double      lambda;
     uint64_t    chunk_bytes, m_peak_bytes;

@@ -25,6 +25,7 @@ typedef struct flashmem_plan_options {
     double                 budget_value;
     uint64_t               slab_bytes;   /* largest slab, 0 = chosen (OPG: none is cut) */
     uint32_t               runs;         /* expected, 0 = unknown */
+    uint32_t               program;      /* of a pack */
     const char            *policy;       /* baseline policy instead of our plan (flashmem_policy_name), or NULL */
     const char            *instance;     /* OPG: "u:A" .. "f:C", from graph and class table alone; or NULL */
     const char            *profile;      /* device profile file for times and capacities, or NULL: class table */

@@ -106,10 +106,9 @@ typedef struct flashmem_stats {
 } flashmem_stats;
 FLASHMEM_API void flashmem_model_stats(const flashmem_model *model, flashmem_stats *out);
 
-/* The plan as text: steps, slabs, objects, when read, where placed, what is resident, the minimum budget. */
-FLASHMEM_API flashmem_status flashmem_model_print_plan(const flashmem_model *model, FILE *to, flashmem_error *error);
-/* The same as data, with the predictions of the open; lives as long as the model. */
-FLASHMEM_API flashmem_status flashmem_model_plan(const flashmem_model *model, const flashmem_plan **out,
+/* The plan: launches, slabs, objects, when read, where placed, what is resident, the minimum budget; as predicted at
+ * open.  Lives as long as the model. */
+FLASHMEM_API flashmem_status flashmem_model_plan(flashmem_model *model, const flashmem_plan **out,
                                                  flashmem_error *error);
 /* Recomputes every constraint of the plan and the replayed program, independently of what made them.
  * INTERNAL names what does not hold. */

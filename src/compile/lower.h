@@ -66,6 +66,8 @@ flashmem_status fm_lower_rows(fm_lower *l, const char *name, const fm_recipe *r,
 /* Runs every node's lower in order, then places outputs. */
 flashmem_status fm_lower_graph(fm_lower *l, flashmem_error *err);
 
+/* Bytes of float weights as stored, without padding. */
+uint64_t fm_lower_float_bytes(const fm_lower *l);
 /* Packs what lowering left: bundles, order of first use, checksums, slab by slab (compile/pack.c). */
 flashmem_status fm_pack_lowered(fm_lower *l, const char *pack_path, const flashmem_compile_options *options,
                                 flashmem_compile_report *report, flashmem_error *err);

@@ -148,8 +148,7 @@ static flashmem_status write_weights(packer *p, flashmem_error *err) {
     return FLASHMEM_OK;
 }
 
-/* Float weights as stored, without padding. */
-static uint64_t float_bytes(const fm_lower *l) {
+uint64_t fm_lower_float_bytes(const fm_lower *l) {
     uint64_t total = 0;
     for (size_t i = 0; i < l->weight_count; i++) {
         const fm_weight *w = &l->records[i];
@@ -198,7 +197,7 @@ flashmem_status fm_pack_lowered(fm_lower *l, const char *pack_path, const flashm
     uint32_t        paths = memory_paths(l);
     FM_TRY(fm_pack_lay_out(l, &program, &p.layout, err));
     fm_pack_contents contents = {
-        .layout = l->layout, .weights = l->format, .float_weight_bytes = float_bytes(l),
+        .layout = l->layout, .weights = l->format, .float_weight_bytes = fm_lower_float_bytes(l),
         .strings = l->builder.strings, .string_bytes = l->builder.string_bytes,
         .weight_table = l->records, .weight_count = (uint32_t)l->weight_count,
         .object_table = p.layout.objects, .object_count = p.layout.object_count,

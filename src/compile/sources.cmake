@@ -75,3 +75,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/passes/fold_norms.c
     src/compile/passes/match.c
     src/compile/passes/recognise.c)
+
+list(APPEND FM_COMPILE_SOURCES
+    src/compile/pipeline.c
+    src/compile/planner.c)

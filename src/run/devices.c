@@ -45,21 +45,39 @@ flashmem_status flashmem_devices(int (*each)(void *user, const flashmem_device_i
     return fm_gpu_list_opencl(list_one, &l, error);
 }
 
-flashmem_status flashmem_device_layout(const char *device, const char *cache_dir, flashmem_layout *layout,
-                                       flashmem_error *error) {
+/* What is remembered of a device, or what it says of itself now. */
+static flashmem_status remember(const char *device, uint32_t threads, const char *cache_dir, fm_profile *profile,
+                                flashmem_error *error) {
     static const fm_log silent;
     fm_cl_device        found;
-    fm_profile          profile;
+    char               *folder = cache_dir ? NULL : fm_file_cache_folder();
+    const char         *selector = device ? device : "";
+    fm_profile_load(profile, cache_dir ? cache_dir : folder ? folder : "", selector, threads, &silent);
+    free(folder);
+    if (profile->seen || strcmp(selector, "null") == 0) return FLASHMEM_OK;
+    FM_TRY(fm_cl_device_find(&found, selector, threads, error));
+    fm_profile_meet(profile, &found.facts);
+    fm_cl_device_release(&found);
+    return FLASHMEM_OK;
+}
+
+flashmem_status flashmem_device_layout(const char *device, const char *cache_dir, flashmem_layout *layout,
+                                       flashmem_error *error) {
+    fm_profile profile;
     *layout = FLASHMEM_LAYOUT_CPU;
     if (device && strcmp(device, "null") == 0) return FLASHMEM_OK;
-    char *folder = cache_dir ? NULL : fm_file_cache_folder();
-    fm_profile_load(&profile, cache_dir ? cache_dir : folder ? folder : "", device ? device : "", 0, &silent);
-    free(folder);
-    if (!profile.seen) {
-        FM_TRY(fm_cl_device_find(&found, device ? device : "", 0, error));
-        profile.facts = found.facts;
-        fm_cl_device_release(&found);
-    }
+    FM_TRY(remember(device, 0, cache_dir, &profile, error));
     if (!profile.facts.is_cpu) *layout = FLASHMEM_LAYOUT_TEXTURE;
+    return FLASHMEM_OK;
+}
+
+flashmem_status flashmem_device_describe(const char *device, uint32_t threads, const char *cache_dir,
+                                         flashmem_layout layout, flashmem_device *out, flashmem_error *error) {
+    fm_profile profile;
+    if (layout != FLASHMEM_LAYOUT_CPU && layout != FLASHMEM_LAYOUT_TEXTURE)
+        return fm_fail(error, FLASHMEM_UNSUPPORTED, "layout %d is not built yet: use cpu or texture", (int)layout);
+    FM_TRY(remember(device, threads, cache_dir, &profile, error));
+    fm_profile_describe(&profile, layout,
+                        layout == FLASHMEM_LAYOUT_CPU ? FLASHMEM_PATH_IN_PLACE : FLASHMEM_PATH_TEXTURE_COPY, out);
     return FLASHMEM_OK;
 }

@@ -74,6 +74,8 @@ struct flashmem_model {
     fm_profile           profile;
     fm_replay_request    request;
     fm_replay            replay; /* arrays in plan_arena */
+    double               plan_seconds;
+    flashmem_plan        plan; /* replay as data, once it is asked for; steps NULL before */
 
     fm_memory       memory;  /* the regions */
     fm_memory       staging; /* row slots */

@@ -1,10 +1,11 @@
 /* What the caller asked for, made into a request to the planner: budget, memory path, device profile. */
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "run/model.h"
+#include "schedule/budget.h"
 
 void flashmem_run_options_init(flashmem_run_options *options) {
     *options = (flashmem_run_options){ .size = sizeof *options, .budget_kind = FLASHMEM_BUDGET_AUTO };
@@ -21,13 +22,7 @@ const char *fm_layout_name(flashmem_layout layout) {
 }
 
 static flashmem_status check_options(const flashmem_run_options *o, flashmem_error *err) {
-    if ((unsigned)o->budget_kind > FLASHMEM_BUDGET_MINIMUM)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "budget kind %u", (unsigned)o->budget_kind);
-    bool valued = o->budget_kind == FLASHMEM_BUDGET_BYTES || o->budget_kind == FLASHMEM_BUDGET_PERCENT ||
-                  o->budget_kind == FLASHMEM_BUDGET_LEAVE;
-    if (valued && (!isfinite(o->budget_value) || o->budget_value < 0 || o->budget_value > 1e18))
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "a budget of %g: a number from 0 to 1e18 is wanted",
-                       o->budget_value);
+    FM_TRY(fm_budget_check(o->budget_kind, o->budget_value, err));
     if (o->memory_path == FLASHMEM_PATH_TEXTURE_EMBEDDED || o->memory_path == FLASHMEM_PATH_DMA)
         return fm_fail(err, FLASHMEM_UNSUPPORTED,
                        "memory path '%s' is not built in this version; 'in-place' and 'texture-copy' are",
@@ -154,44 +149,6 @@ flashmem_status fm_options_choose_path(flashmem_model *model, const fm_gpu_facts
 
 /* --- the request -------------------------------------------------------------------------------------------------- */
 
-static flashmem_status set_budget(flashmem_model *model, flashmem_error *err) {
-    const flashmem_run_options *o = &model->options;
-    fm_replay_request          *r = &model->request;
-    uint64_t                    available = 0;
-    if (o->budget_kind == FLASHMEM_BUDGET_AUTO || o->budget_kind == FLASHMEM_BUDGET_LEAVE) {
-        available = fm_memory_available();
-        if (!available)
-            return fm_fail(err, FLASHMEM_BUDGET,
-                           "the system does not say how much memory is free: give a budget in bytes");
-    }
-    switch (o->budget_kind) {
-    case FLASHMEM_BUDGET_AUTO:
-        r->automatic = true;
-        r->budget = available / 2;
-        break;
-    case FLASHMEM_BUDGET_OFF: r->budget = UINT64_MAX; break;
-    case FLASHMEM_BUDGET_BYTES: r->budget = (uint64_t)o->budget_value; break;
-    case FLASHMEM_BUDGET_PERCENT:
-        r->budget = (uint64_t)((double)model->pack.header.float_weight_bytes * o->budget_value / 100);
-        break;
-    case FLASHMEM_BUDGET_LEAVE:
-        r->budget = available > (uint64_t)o->budget_value ? available - (uint64_t)o->budget_value : 0;
-        break;
-    case FLASHMEM_BUDGET_MINIMUM: r->minimum = true; break;
-    }
-    return FLASHMEM_OK;
-}
-
-/* Inputs always come from the caller; outputs are ours to lend unless the caller promises to bind them. */
-static const uint8_t *external_values(flashmem_model *model) {
-    const fm_program *p = model->program;
-    uint8_t          *external = fm_arena_array(model->plan_arena, p->value_count, 1);
-    for (uint32_t i = 0; i < p->input_count; i++) external[p->inputs[i]] = 1;
-    for (uint32_t i = 0; model->options.bind_outputs && i < p->output_count; i++)
-        if (p->values[p->outputs[i]].alias == FM_NONE) external[p->outputs[i]] = 1;
-    return external;
-}
-
 static void set_device(flashmem_model *model) {
     flashmem_device *device = &model->request.device;
     fm_profile_describe(&model->profile, (flashmem_layout)model->pack.header.layout, model->path, device);
@@ -204,20 +161,14 @@ flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
                                           .once = model->options.runs == 1,
                                           .read_bytes = model->options.read_bytes };
     set_device(model);
-    FM_TRY(set_budget(model, err));
-    model->request.external = external_values(model);
-    flashmem_error  first = { 0 };
-    flashmem_status status = fm_replay_make(&model->pack.packed, model->program, &model->request, &model->log,
-                                            model->plan_arena, &model->replay, &first);
-    if (status == FLASHMEM_BUDGET && model->options.budget_kind == FLASHMEM_BUDGET_PERCENT) {
-        uint64_t asked = model->request.budget;
-        model->request.minimum = true;
-        FM_TRY(fm_replay_make(&model->pack.packed, model->program, &model->request, &model->log, model->plan_arena,
-                              &model->replay, err));
-        fm_warn(&model->log, "plan", "%g %% of the weights are %" PRIu64 " bytes: raised to the minimum, %" PRIu64,
-                model->options.budget_value, asked, model->replay.peak);
-    } else if (status != FLASHMEM_OK) {
-        return fm_fail(err, status, "%s", first.message);
-    }
+    /* Inputs always come from the caller; outputs are ours to lend unless the caller promises to bind them. */
+    model->request.external = fm_replay_external(model->program, model->options.bind_outputs, model->plan_arena);
+    fm_budget budget = { model->options.budget_kind, model->options.budget_value, model->request.device.memory_bytes,
+                         model->pack.header.float_weight_bytes };
+    double    begin = fm_clock_seconds();
+    FM_TRY(fm_replay_make_within(&model->pack.packed, model->program, &budget, &model->request, &model->log,
+                                 model->plan_arena, &model->replay, err));
+    model->plan_seconds = fm_clock_seconds() - begin;
+    model->plan.steps = NULL;
     return fm_replay_verify(&model->pack.packed, model->program, &model->request, &model->replay, err);
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "run/model.h"
+#include "schedule/plan_view.h"
 
 static bool on_null_device(const flashmem_model *model) { return strcmp(model->selector, "null") == 0; }
 
@@ -274,9 +275,21 @@ flashmem_status flashmem_model_run(flashmem_model *model, flashmem_error *error)
 
 void flashmem_model_cancel(flashmem_model *model) { fm_progress_cancel(&model->progress); }
 
-flashmem_status flashmem_model_print_plan(const flashmem_model *model, FILE *to, flashmem_error *error) {
-    fm_replay_print(&model->pack.packed, model->program, &model->replay, to);
-    return ferror(to) ? fm_fail(error, FLASHMEM_IO, "the plan could not be written") : FLASHMEM_OK;
+flashmem_status flashmem_model_plan(flashmem_model *model, const flashmem_plan **out, flashmem_error *error) {
+    *out = NULL;
+    if (fm_arena_trap(model->plan_arena))
+        return fm_fail(error, FLASHMEM_OUT_OF_MEMORY, "%s: no memory to describe the plan", model->pack.path);
+    if (!model->plan.steps) {
+        fm_plan_view(&model->pack.packed, model->program, &model->request, &model->replay, model->plan_arena,
+                     &model->plan);
+        model->plan.model = model->pack.path;
+        model->plan.device = model->request.device.name;
+        model->plan.weight_bytes = model->pack.header.float_weight_bytes;
+        model->plan.budget_bytes = model->stats.budget_bytes;
+        model->plan.seconds = model->plan_seconds;
+    }
+    *out = &model->plan;
+    return FLASHMEM_OK;
 }
 
 flashmem_status flashmem_model_verify_plan(const flashmem_model *model, flashmem_error *error) {

@@ -215,8 +215,10 @@ enum { READ_DEPTH = 16, READ_BYTES = 512 << 10 };
 
 static void choose_requests(const maker *m, fm_replay *out) {
     const fm_replay_request *r = m->facts.request;
-    out->read_depth = r->read_depth ? r->read_depth : READ_DEPTH;
-    out->read_bytes = r->read_bytes ? r->read_bytes / FM_PACK_ALIGN * FM_PACK_ALIGN : READ_BYTES;
+    uint32_t depth = r->read_depth ? r->read_depth : r->device.read_depth;
+    uint32_t bytes = r->read_bytes ? r->read_bytes : r->device.read_bytes;
+    out->read_depth = depth ? depth : READ_DEPTH;
+    out->read_bytes = bytes ? bytes / FM_PACK_ALIGN * FM_PACK_ALIGN : READ_BYTES;
     if (out->read_bytes < FM_PACK_ALIGN) out->read_bytes = FM_PACK_ALIGN;
 }
 

@@ -4,8 +4,6 @@
 #ifndef FM_SCHEDULE_REPLAY_H
 #define FM_SCHEDULE_REPLAY_H
 
-#include <stdio.h>
-
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -96,6 +94,5 @@ flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program,
  * under the budget; reads in file order, each read's memory free when it may start. */
 flashmem_status fm_replay_verify(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                  const fm_replay *replay, flashmem_error *err);
-void fm_replay_print(const fm_packed *pack, const fm_program *program, const fm_replay *replay, FILE *to);
 
 #endif

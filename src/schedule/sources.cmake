@@ -1,5 +1,7 @@
 set(FM_SCHEDULE_SOURCES
+    src/schedule/budget.c
     src/schedule/device.c
+    src/schedule/plan_view.c
     src/schedule/place.c
     src/schedule/place_verify.c
     src/schedule/replay.c
@@ -7,7 +9,6 @@ set(FM_SCHEDULE_SOURCES
     src/schedule/replay_facts.c
     src/schedule/replay_images.c
     src/schedule/replay_place.c
-    src/schedule/replay_print.c
     src/schedule/replay_verify.c
     src/schedule/timed.c
     src/schedule/timed_verify.c

@@ -295,30 +295,6 @@ static void test_replay__image_limits(void **state) {
     fm_arena_destroy(arena);
 }
 
-static void test_replay__prints(void **state) {
-    (void)state;
-    model          m;
-    flashmem_error err = { 0 };
-    fm_arena      *arena = fm_arena_create();
-    fm_replay      r;
-    char          *text = NULL;
-    size_t         bytes = 0;
-    model_gpt(&m, true, false, 16, 2, 256, 5000);
-    fm_replay_request request = model_request(&m, 0);
-    request.minimum = true;
-    assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_OK);
-    FILE *to = open_memstream(&text, &bytes);
-    fm_replay_print(&m.pack.packed, &m.program, &r, to);
-    fclose(to);
-    const char *wanted[] = { "minimum: ", "reads, in order", "launches:", "values:",
-                             "images:",   "after step",      "logits",    "embed" };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
-        if (!strstr(text, wanted[i])) fail_msg("'%s' is not printed", wanted[i]);
-    free(text);
-    model_free(&m);
-    fm_arena_destroy(arena);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replay__random_models),
@@ -327,7 +303,6 @@ int main(void) {
         cmocka_unit_test(test_replay__slab_size_is_kept),
         cmocka_unit_test(test_replay__tied_weight_is_cut_alike),
         cmocka_unit_test(test_replay__image_limits),
-        cmocka_unit_test(test_replay__prints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
