@@ -13,8 +13,9 @@ enum { SLAB_SIZES = sizeof slab_sizes / sizeof slab_sizes[0] };
 
 enum { MOST_LAUNCHES = 4096 }; /* no smaller slabs beyond: planning is part of every start */
 
-#define LATENCY_SLACK 0.02  /* of the best latency, given for less memory */
-#define SLAB_SLACK    0.005 /* of the best latency, given for fewer launches */
+#define LATENCY_SLACK   0.02  /* of the best latency, given for less memory */
+#define PLACEMENT_SLACK 0.005 /* of the latency at that memory, given for closer placement */
+#define SLAB_SLACK      0.005 /* of the best latency, given for fewer launches */
 
 typedef struct candidate {
     fm_cut cut;
@@ -148,6 +149,26 @@ static bool place_streamed(const maker *m, const fm_cut *cut, uint64_t cap, uint
     return fm_timed_solve(&problem, &out->plan) && fm_replay_place(&m->facts, cut, &problem, limit, out, m->arena);
 }
 
+/* As little as placement can do with: limits just above what is alive at once, until one costs no latency.  A tight
+ * limit makes objects wait for gaps, which is what closes them; where that is not enough, every read is as late as a
+ * disk of 0.7 times the rate allows, because short lives leave fewer gaps. */
+static bool place_tightly(const maker *m, const fm_cut *cut, uint64_t cap, uint64_t limit, fm_placed *out) {
+    static const double over[] = { 1, 1.01, 1.02, 1.03, 1.05, 1.1, 1.2, 1.5 };
+    fm_timed_problem    problem = fm_replay_problem(&m->facts, cut, cap), slow = problem;
+    if (!fm_timed_solve(&problem, &out->plan)) return false;
+    double allowed = out->plan.latency * (1 + PLACEMENT_SLACK);
+    slow.bandwidth *= 0.7;
+    for (size_t i = 0; i < 2 * sizeof over / sizeof *over; i++) {
+        double wanted = (double)cap * over[i / 2];
+        if (wanted >= (double)limit) break;
+        if (!fm_timed_solve(&problem, &out->plan)) return false;
+        if (i % 2) fm_timed_delay_reads(&slow, &out->plan);
+        if (fm_replay_place(&m->facts, cut, &problem, (uint64_t)wanted, out, m->arena) && out->plan.latency <= allowed)
+            return true;
+    }
+    return place_streamed(m, cut, cap, limit, out);
+}
+
 static uint64_t least_cap(const maker *m, const fm_cut *cut) {
     fm_timed_problem problem = fm_replay_problem(&m->facts, cut, 0);
     return fm_timed_minimum_bound(&problem, m->arena);
@@ -192,7 +213,7 @@ static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
     if (whole <= cap && !automatic && place_all_resident(m, cut, cap, out)) return true;
     if (problem.cap > whole) problem.cap = whole; /* more changes nothing */
     uint64_t stream_cap = fm_timed_least_memory(&problem, LATENCY_SLACK, problem.cap, m->arena);
-    if (!place_streamed(m, cut, stream_cap, cap, out)) {
+    if (automatic ? !place_tightly(m, cut, stream_cap, cap, out) : !place_streamed(m, cut, stream_cap, cap, out)) {
         stream_cap = least_cap(m, cut);
         if (!place_streamed(m, cut, stream_cap, cap, out)) return false;
     }
@@ -215,8 +236,8 @@ enum { READ_DEPTH = 16, READ_BYTES = 512 << 10 };
 
 static void choose_requests(const maker *m, fm_replay *out) {
     const fm_replay_request *r = m->facts.request;
-    uint32_t depth = r->read_depth ? r->read_depth : r->device.read_depth;
-    uint32_t bytes = r->read_bytes ? r->read_bytes : r->device.read_bytes;
+    uint32_t                 depth = r->read_depth ? r->read_depth : r->device.read_depth;
+    uint32_t                 bytes = r->read_bytes ? r->read_bytes : r->device.read_bytes;
     out->read_depth = depth ? depth : READ_DEPTH;
     out->read_bytes = bytes ? bytes / FM_PACK_ALIGN * FM_PACK_ALIGN : READ_BYTES;
     if (out->read_bytes < FM_PACK_ALIGN) out->read_bytes = FM_PACK_ALIGN;
@@ -318,7 +339,8 @@ flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program,
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
                        "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second", checked.device.value_align,
                        checked.device.disk_bytes_per_second);
-    if (checked.device.memory_path != FLASHMEM_PATH_IN_PLACE && checked.device.memory_path != FLASHMEM_PATH_TEXTURE_COPY)
+    if (checked.device.memory_path != FLASHMEM_PATH_IN_PLACE &&
+        checked.device.memory_path != FLASHMEM_PATH_TEXTURE_COPY)
         return fm_fail(err, FLASHMEM_UNSUPPORTED, "memory path %d is not built yet: use in-place or texture-copy",
                        checked.device.memory_path);
     FM_TRY(fm_replay_analyse(&m.facts, err));

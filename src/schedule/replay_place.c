@@ -29,9 +29,11 @@ typedef struct sweep {
     uint8_t                *lasting;      /* per object: placed with the pieces */
     int32_t                *lasting_from; /* ... from this step on */
     uint64_t                limit;
+    bool                    fixed; /* every object is placed with the pieces, for the life the plan gives it */
 } sweep;
 
-enum { BY_SIZE, BY_AREA, BY_START, ORDERS };
+enum { BY_SIZE, BY_AREA, BY_START, BY_DURATION, ORDERS };
+enum { RETRIES = 8 }; /* placing is part of every start */
 
 void fm_placed_init(fm_placed *placed, const fm_replay_facts *f, const fm_cut *cut, fm_arena *arena) {
     fm_timed_problem problem = fm_replay_problem(f, cut, 0);
@@ -53,7 +55,10 @@ static void sort_pieces(sweep *s, int order) {
     for (uint32_t i = 0; i < s->count; i++) {
         piece *p = &s->pieces[i];
         double bytes = (double)p->item.bytes, steps = p->item.to - p->item.from + 1;
-        p->key = order == BY_SIZE ? bytes : order == BY_AREA ? bytes * steps : -p->item.from;
+        p->key = order == BY_SIZE    ? bytes
+                 : order == BY_AREA  ? bytes * steps
+                 : order == BY_START ? -p->item.from
+                                     : steps;
         if (i < s->always) p->key = (double)p->item.align * 1e30 + (p->object ? -(double)p->index : bytes);
     }
     qsort(s->pieces, s->always, sizeof *s->pieces, by_key);
@@ -76,7 +81,7 @@ static void collect(sweep *s, const int32_t *after) {
     for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint32_t o = 0; o < cut->object_count; o++) {
             const fm_timed_object *object = &s->problem->objects[o];
-            bool                   always = object->resident, lasting = !always && object->last > object->first;
+            bool always = object->resident, lasting = !always && (s->fixed || object->last > object->first);
             s->lasting[o] = lasting;
             if (pass == 0 && always) add_piece(s, true, o, object->bytes, FM_PACK_ALIGN, 0, end);
             if (pass == 0 || !lasting) continue;
@@ -93,11 +98,20 @@ static void collect(sweep *s, const int32_t *after) {
     }
 }
 
-static bool place_pieces(sweep *s) {
+/* The first piece that does not fit is put before all others next time. */
+static void promote(sweep *s, uint32_t i) {
+    piece moved = s->pieces[i];
+    memmove(&s->pieces[s->always + 1], &s->pieces[s->always], (i - s->always) * sizeof *s->pieces);
+    s->pieces[s->always] = moved;
+}
+
+/* On false, *failed is the piece that did not fit. */
+static bool place_pieces(sweep *s, uint32_t *failed) {
     fm_placed *out = s->out;
     fm_placer_reset(s->placer);
     for (uint32_t i = 0; i < s->count; i++) {
         piece *p = &s->pieces[i];
+        *failed = i;
         if (!fm_placer_put(s->placer, &p->item, s->limit)) return false;
         if (p->object) {
             out->object_region[p->index] = p->item.region;
@@ -198,9 +212,14 @@ static void begin(sweep *s, const fm_replay_facts *f, const fm_cut *cut, const f
 }
 
 static bool place_in_order(sweep *s, int order, const int32_t *lasting_after, const int32_t *after) {
+    uint32_t failed = 0, retries = s->fixed ? RETRIES : 0;
     collect(s, lasting_after);
     sort_pieces(s, order);
-    if (!place_pieces(s) || !place_slabs(s, after)) return false;
+    while (!place_pieces(s, &failed)) {
+        if (!retries-- || failed <= s->always) return false;
+        promote(s, failed);
+    }
+    if (!place_slabs(s, after)) return false;
     s->out->total = fm_placer_total(s->placer, s->out->region_bytes, &s->out->regions);
     return true;
 }
@@ -236,8 +255,9 @@ bool fm_replay_place(const fm_replay_facts *f, const fm_cut *cut, const fm_timed
     memcpy(after, out->plan.after, cut->object_count * sizeof *after);
     begin(&s, f, cut, problem, out, scratch);
     s.limit = limit;
-    for (int attempt = 0; attempt < 2 * ORDERS; attempt++) { /* bundles read early, else late */
-        if (!place_in_order(&s, attempt % ORDERS, attempt < ORDERS ? after : NULL, after)) continue;
+    for (int attempt = 0; attempt < 3 * ORDERS; attempt++) { /* as planned; slabs later; bundles late too */
+        s.fixed = attempt < ORDERS;
+        if (!place_in_order(&s, attempt % ORDERS, attempt < 2 * ORDERS ? after : NULL, after)) continue;
         read_ahead(&s, scratch);
         fm_timed_simulate(problem, &out->plan);
         return true;
