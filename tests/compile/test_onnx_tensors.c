@@ -177,6 +177,27 @@ static void test_tensor__fills_when_the_file_is_absent(void **state) {
 #undef SKELETON
 }
 
+/* The import of a graph that is only planned; reading tensor 'c' then fails with a message that has both parts. */
+static void expect_failure_when_read(wire model, const char *part, const char *other) {
+    imported i;
+    char     data[16];
+    import_for(&i, model, true);
+    expect_ok(&i);
+    const fm_recipe *r = find_tensor(&i, "c")->constant;
+    assert_int_equal(fm_recipe_read_all(r, r->dtype, data, &i.error), FLASHMEM_IO);
+    if (!strstr(i.error.message, part) || !strstr(i.error.message, other))
+        fail_msg("'%s' lacks '%s' or '%s'", i.error.message, part, other);
+    drop(&i);
+}
+
+static void test_tensor__that_is_absent_fails_a_plan_when_it_is_read(void **state) {
+    (void)state;
+    wire absent = constant_model(tensor_external("c", FLASHMEM_F32, "4", "no.bin", "0", NULL), FLASHMEM_F32, "4");
+    expect_failure_when_read(with_fill(absent, "c", "safetensors:a.b.T"), "'a.b.T'", "tools/zoo.py");
+    absent = constant_model(tensor_external("c", FLASHMEM_I32, "4", "gone.bin", "8", "16"), FLASHMEM_I32, "4");
+    expect_failure_when_read(absent, "16 bytes at offset 8", "gone.bin', which does not exist");
+}
+
 static void test_tensor__rejects_what_does_not_fit(void **state) {
     (void)state;
     uint8_t zero[64] = { 0 };
@@ -281,6 +302,7 @@ int main(void) {
         cmocka_unit_test(test_tensor__external_data),
         cmocka_unit_test(test_tensor__one_file_per_tensor),
         cmocka_unit_test(test_tensor__fills_when_the_file_is_absent),
+        cmocka_unit_test(test_tensor__that_is_absent_fails_a_plan_when_it_is_read),
         cmocka_unit_test(test_tensor__rejects_what_does_not_fit),
         cmocka_unit_test(test_hoisting__equals_not_hoisting),
         cmocka_unit_test(test_hoisting__data_twice_is_an_error),

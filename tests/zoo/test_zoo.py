@@ -109,6 +109,21 @@ def test_zoo__second_run_leaves_a_complete_model_alone(tmp_path):
     assert (out / "m.bin").stat().st_size == 16
 
 
+def test_skeleton__is_unpacked_as_it_is(tmp_path):
+    path = skeleton(tmp_path / "m.onnx.xz", [external("w", [4], TensorProto.FLOAT, 0, 16)], {"w": "normal:1"})
+    out = tmp_path / "out"
+    done = run(out, "--skeleton", path)
+    assert done.returncode == 0 and "unpacked" in done.stdout, done.stderr
+    assert (out / "m.onnx").read_bytes() == lzma.decompress(path.read_bytes())
+    assert os.listdir(out) == ["m.onnx"]
+    first = os.stat(out / "m.onnx").st_ino
+    assert "there" in run(out, "--skeleton", path).stdout
+    assert os.stat(out / "m.onnx").st_ino == first
+    (out / "m.onnx").write_bytes(b"other")
+    assert "unpacked" in run(out, "--skeleton", path).stdout
+    assert (out / "m.onnx").read_bytes() == lzma.decompress(path.read_bytes())
+
+
 @pytest.mark.parametrize("recipes, dims, length, says", [
     ({}, [4], 16, "no fill: recipe"),
     ({"w": "zeros:1"}, [4], 16, "neither normal: nor safetensors:"),

@@ -63,6 +63,8 @@ typedef struct fm_graph {
     fm_tensor **tensors; size_t tensor_count, tensor_capacity; /* all ever made */
     int        *fds;     size_t fd_count, fd_capacity;         /* open files of sources, closed by fm_graph_close */
     const fm_log *log;
+    bool planning; /* set after init: nothing will be packed.  External data that is missing then fails when it is read,
+                      not at import, and lowering plans steps that no kernel runs */
 } fm_graph;
 
 void fm_graph_init(fm_graph *g, fm_arena *arena, const char *path, const fm_log *log);

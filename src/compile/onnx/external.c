@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "compile/onnx/importer.h"
 
 enum { OPEN_FILES = 48 };
@@ -27,6 +28,12 @@ struct fm_onnx_files {
     size_t         fd_index[OPEN_FILES]; /* in g->fds, which closes them */
     uint32_t       open, next;           /* slots in use; the next to give up */
 };
+
+/* Data that is not there, of a graph that is only planned. */
+typedef struct missing_source {
+    fm_source   source;
+    const char *message;
+} missing_source;
 
 typedef struct external_source {
     fm_source             source; /* first: what readers see */
@@ -89,6 +96,27 @@ static external_file *find_file(struct fm_onnx_files *files, const char *path) {
     return file;
 }
 
+static flashmem_status read_missing(const fm_source *s, uint64_t offset, void *to, size_t bytes, flashmem_error *err) {
+    (void)offset, (void)to, (void)bytes;
+    return fm_fail(err, FLASHMEM_IO, "%s", ((const missing_source *)(const void *)s)->message);
+}
+
+/* Only a plan does without the data.  key: tells apart what lies at one place of one file. */
+static flashmem_status missing(const fm_graph *g, const external_file *file, uint64_t offset, uint64_t bytes,
+                               const char *key, const char *message, const fm_source **out, flashmem_error *err) {
+    if (!g->planning) return fm_fail(err, FLASHMEM_IO, "%s", message);
+    missing_source *s = fm_arena_alloc(g->arena, sizeof *s);
+    *s = (missing_source){ .source = { .read = read_missing,
+                                       .bytes = bytes,
+                                       .path = file->path,
+                                       .fd = file->id,
+                                       .file_offset = offset,
+                                       .seed = fm_hash(key, strlen(key)) },
+                           .message = message };
+    *out = &s->source;
+    return FLASHMEM_OK;
+}
+
 static const char *entry(const FmOnnx__Tensor *t, const char *key) {
     for (size_t i = 0; i < t->n_external_data; i++)
         if (t->external_data[i]->key && strcmp(t->external_data[i]->key, key) == 0) return t->external_data[i]->value;
@@ -136,13 +164,17 @@ static flashmem_status number(const fm_graph *g, const char *tensor, const FmOnn
 }
 
 /* A skeleton of the zoo names a generator instead of storing weights. */
-static flashmem_status fill_source(fm_onnx_model *m, const char *tensor, const char *fill, const char *path,
-                                   flashmem_dtype dtype, uint64_t bytes, const fm_source **out, flashmem_error *err) {
+static flashmem_status fill_source(fm_onnx_model *m, const char *tensor, const char *fill, const external_file *file,
+                                   uint64_t offset, flashmem_dtype dtype, uint64_t bytes, const fm_source **out,
+                                   flashmem_error *err) {
     const char *of = m->g->path;
     if (strncmp(fill, "safetensors:", 12) == 0)
-        return fm_fail(err, FLASHMEM_IO,
-                       "%s: tensor '%s' is tensor '%s' of a safetensors file, which is read by tools/zoo.py: make the "
-                       "complete model with it first ('%s' does not exist)", of, tensor, fill + 12, path);
+        return missing(m->g, file, offset, bytes, fill,
+                       fm_arena_printf(m->g->arena,
+                                       "%s: tensor '%s' is tensor '%s' of a safetensors file, which is read by "
+                                       "tools/zoo.py: make the complete model with it first ('%s' does not exist)",
+                                       of, tensor, fill + 12, file->path),
+                       out, err);
     char  *end = NULL;
     double deviation = strncmp(fill, "normal:", 7) == 0 ? strtod(fill + 7, &end) : 0;
     if (!end || end == fill + 7 || *end || !(deviation >= 0 && deviation < 1e30))
@@ -169,22 +201,25 @@ flashmem_status fm_onnx_external(fm_onnx_model *m, const char *tensor, const FmO
                        g->path, tensor, length, bytes);
     external_file *file = find_file(m->files, path);
     const char    *fill = fm_names_local(&m->fills, tensor);
-    if (!file->exists && fill) return fill_source(m, tensor, fill, path, dtype, bytes, out, err);
+    if (!file->exists && fill) return fill_source(m, tensor, fill, file, offset, dtype, bytes, out, err);
     if (!file->exists)
-        return fm_fail(err, FLASHMEM_IO,
-                       "%s: tensor '%s' needs %" PRIu64 " bytes at offset %" PRIu64
-                       " of '%s', which does not exist: put the "
-                       "file beside the model",
-                       g->path, tensor, bytes, offset, path);
+        return missing(g, file, offset, bytes, "",
+                       fm_arena_printf(g->arena,
+                                       "%s: tensor '%s' needs %" PRIu64 " bytes at offset %" PRIu64
+                                       " of '%s', which does not exist: put the file beside the model",
+                                       g->path, tensor, bytes, offset, path),
+                       out, err);
     if (offset > file->bytes || bytes > file->bytes - offset)
         return fm_fail(err, FLASHMEM_IO,
                        "%s: tensor '%s' needs %" PRIu64 " bytes at offset %" PRIu64 " of '%s', which has %" PRIu64
-                       " bytes: the file is cut short or is not this model's", g->path, tensor, bytes, offset, path,
-                       file->bytes);
+                       " bytes: the file is cut short or is not this model's",
+                       g->path, tensor, bytes, offset, path, file->bytes);
     external_source *s = fm_arena_alloc(g->arena, sizeof *s);
-    *s = (external_source){ .source = { .read = read_external, .bytes = bytes, .path = path, .fd = file->id,
-                                        .file_offset = offset },
-                            .files = m->files, .file = file };
+    *s = (external_source){
+        .source = { .read = read_external, .bytes = bytes, .path = path, .fd = file->id, .file_offset = offset },
+        .files = m->files,
+        .file = file
+    };
     *out = &s->source;
     return FLASHMEM_OK;
 }
