@@ -16,10 +16,18 @@ static bool takes_group(const fm_emit *e, const void *desc) {
     return is_dense(e, i.weight, (int64_t)i.kernel[0] * i.kernel[1] * (in / group) * out);
 }
 
+/* Every input element meets the weights of its window once. */
+static void transpose_work(fm_emit *e, const fm_implicit *i) {
+    double inputs = (double)fm_shape_count(&i->x.shape), outputs = (double)fm_shape_count(&i->out.shape);
+    double window = (double)i->kernel[0] * i->kernel[1] * (double)i->out.shape.dims[3] / i->group;
+    fm_builder_work(e->builder, 2 * inputs * window, 4 * (inputs + outputs));
+}
+
 /* columns, rows: work-items. */
 static void emit(fm_emit *e, const fm_implicit *i, const char *source, const char *entry, uint32_t needs,
-                 int64_t columns, int64_t rows) {
-    fm_builder_begin(e->builder, i->name, fm_epilogue_kernel(e, source, entry, &i->epilogue, "", needs), FLASHMEM_COST_CONV);
+                 int64_t columns, int64_t rows, void (*work)(fm_emit *e, const fm_implicit *i)) {
+    fm_builder_begin(e->builder, i->name, fm_epilogue_kernel(e, source, entry, &i->epilogue, "", needs),
+                     FLASHMEM_COST_CONV);
     fm_builder_read(e->builder, i->x.value);
     fm_builder_read(e->builder, i->weight);
     fm_builder_write(e->builder, i->out.value);
@@ -29,20 +37,22 @@ static void emit(fm_emit *e, const fm_implicit *i, const char *source, const cha
     fm_epilogue_args(e, &i->epilogue, i->x.value);
     fm_builder_global(e->builder, columns, rows, 1);
     if (needs & FM_DEVICE_CPU) fm_builder_local(e->builder, 1, 1, 1);
-    fm_implicit_work(e, i);
+    work(e, i);
     fm_builder_end(e->builder);
 }
 
-static void emit_each_output(fm_emit *e, const fm_implicit *i, const char *entry) {
+static void emit_each_output(fm_emit *e, const fm_implicit *i, const char *entry,
+                             void (*work)(fm_emit *e, const fm_implicit *i)) {
     const int64_t *out = i->out.shape.dims;
-    if (fm_shape_count(&i->out.shape) != 0) emit(e, i, "conv_group.cl", entry, 0, out[3], out[0] * out[1] * out[2]);
+    if (fm_shape_count(&i->out.shape) != 0)
+        emit(e, i, "conv_group.cl", entry, 0, out[3], out[0] * out[1] * out[2], work);
 }
 
 static flashmem_status emit_group(fm_emit *e, const void *desc, flashmem_error *err) {
     fm_implicit i;
     (void)err;
     fm_implicit_of_conv(&i, desc);
-    emit_each_output(e, &i, "conv_group");
+    emit_each_output(e, &i, "conv_group", fm_implicit_work);
     return FLASHMEM_OK;
 }
 
@@ -63,7 +73,7 @@ static flashmem_status emit_depthwise(fm_emit *e, const void *desc, flashmem_err
     fm_implicit_of_conv(&i, desc);
     if (fm_shape_count(&i.out.shape) != 0)
         emit(e, &i, "conv_depthwise.cl", "conv_depthwise", FM_DEVICE_CPU, (i.out.shape.dims[3] + 15) / 16,
-             i.out.shape.dims[0] * i.out.shape.dims[1]);
+             i.out.shape.dims[0] * i.out.shape.dims[1], fm_implicit_work);
     return FLASHMEM_OK;
 }
 
@@ -96,7 +106,7 @@ static flashmem_status emit_transpose(fm_emit *e, const void *desc, flashmem_err
     fm_implicit i;
     (void)err;
     implicit_of_transpose(&i, desc);
-    emit_each_output(e, &i, "conv_transpose");
+    emit_each_output(e, &i, "conv_transpose", transpose_work);
     return FLASHMEM_OK;
 }
 

@@ -17,3 +17,6 @@ fm_add_test(NAME test_compile_no_memory SOURCES tests/compile/test_compile_no_me
 foreach(name test_lower_program test_passes_recognise test_passes_attention test_passes_epilogue)
     fm_add_test(NAME ${name} SOURCES tests/compile/${name}.c tests/compile/ops_case.c LIBS flashmem_compile LABELS compile)
 endforeach()
+
+fm_add_test(NAME test_ops_macs SOURCES tests/compile/test_ops_macs.c tests/compile/ops_case.c LIBS flashmem_compile
+    LABELS compile)

@@ -18,6 +18,20 @@ static flashmem_status infer_fused(fm_graph *g, fm_node *node, flashmem_error *e
     return FLASHMEM_OK;
 }
 
+/* Both products: scores times (D + Dv).  Over as many queries as keys a causal mask leaves half of the scores. */
+static double macs_of(double heads, double queries, double keys, double d, double dv, bool causal) {
+    return heads * queries * keys * (d + dv) * (causal && queries == keys ? 0.5 : 1);
+}
+
+static double macs_fused(const fm_node *node) {
+    const fm_attention_params *p = node->params;
+    const fm_shape            *q = &node->inputs[0]->shape, *k = &node->inputs[1]->shape, *v = &node->inputs[2]->shape;
+    uint32_t                   last = q->rank - 1;
+    double                     heads = (double)q->dims[0] * (double)(q->rank == 4 ? q->dims[1] : 1);
+    return macs_of(heads, (double)q->dims[last - 1], (double)k->dims[p->k_transposed ? last : last - 1],
+                   (double)q->dims[last], (double)v->dims[last], p->causal);
+}
+
 /* [B, S, D] as [B, 1, S, D]. */
 static fm_view with_heads(const fm_view *view) {
     fm_view v = *view;
@@ -73,7 +87,8 @@ const fm_op fm_op_fused_attention = { .name = "fm.Attention",
                                       .max_outputs = 1,
                                       .op_class = FM_OP_HIERARCHICAL,
                                       .infer = infer_fused,
-                                      .lower = lower_fused };
+                                      .lower = lower_fused,
+                                      .macs = macs_fused };
 
 /* --- Attention ---------------------------------------------------------------------------------------------------- */
 
@@ -137,6 +152,14 @@ static flashmem_status infer_attention(fm_graph *g, fm_node *node, flashmem_erro
     return FLASHMEM_OK;
 }
 
+static double macs_attention(const fm_node *node) {
+    fm_shape       q, k, v;
+    flashmem_error ignored = { 0 };
+    if (attention_shapes(node, &q, &k, &v, &ignored) != FLASHMEM_OK) return 0;
+    return macs_of((double)q.dims[0] * (double)q.dims[1], (double)q.dims[2], (double)k.dims[2], (double)q.dims[3],
+                   (double)v.dims[3], fm_node_int(node, "is_causal", 0) == 1);
+}
+
 /* [B, S, H * D] seen as [B, H, S, D]; a copy where strides do not allow it (operands only). */
 static flashmem_status as_heads(fm_lower *l, const char *name, fm_view view, const fm_shape *heads, fm_view *out,
                                 flashmem_error *err) {
@@ -191,4 +214,5 @@ const fm_op fm_op_Attention = { .name = "Attention",
                                 .max_outputs = 4,
                                 .op_class = FM_OP_HIERARCHICAL,
                                 .infer = infer_attention,
-                                .lower = lower_attention };
+                                .lower = lower_attention,
+                                .macs = macs_attention };

@@ -146,6 +146,6 @@ static flashmem_status lower_tile(fm_lower *l, fm_node *node, flashmem_error *er
     return fm_view_lower_done(l, node->name, out, &target, err);
 }
 
-const fm_op fm_op_Concat = { "Concat",       "",           4,           1,     UINT32_MAX,  1, 1,
-                             FM_OP_MOVEMENT, infer_concat, fold_concat, false, lower_concat };
-const fm_op fm_op_Tile = { "Tile", "", 6, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_tile, fold_tile, false, lower_tile };
+const fm_op fm_op_Concat = { "Concat",       "",           4,           1,     UINT32_MAX,   1,   1,
+                             FM_OP_MOVEMENT, infer_concat, fold_concat, false, lower_concat, NULL };
+const fm_op fm_op_Tile = { "Tile", "", 6, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_tile, fold_tile, false, lower_tile, NULL };

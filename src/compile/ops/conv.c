@@ -50,6 +50,12 @@ static flashmem_status infer_fused(fm_graph *g, fm_node *node, flashmem_error *e
     return FLASHMEM_OK;
 }
 
+/* Every output sums the window over the channels of its group. */
+static double macs_conv(const fm_node *node) {
+    const fm_shape *w = &node->inputs[1]->shape;
+    return (double)fm_shape_count(&node->outputs[0]->shape) * (double)fm_shape_count(w) / (double)w->dims[0];
+}
+
 /* --- lowering ----------------------------------------------------------------------------------------------------- */
 
 static const uint32_t channels_last[4] = { 0, 2, 3, 1 }, channels_last_1d[3] = { 0, 2, 1 };
@@ -179,7 +185,8 @@ const fm_op fm_op_Conv = { .name = "Conv",
                            .max_outputs = 1,
                            .op_class = FM_OP_REUSABLE,
                            .infer = infer_conv,
-                           .lower = lower_conv };
+                           .lower = lower_conv,
+                           .macs = macs_conv };
 const fm_op fm_op_fused_conv = { .name = "fm.Conv",
                                  .domain = "fm",
                                  .since = 1,
@@ -189,7 +196,8 @@ const fm_op fm_op_fused_conv = { .name = "fm.Conv",
                                  .max_outputs = 1,
                                  .op_class = FM_OP_REUSABLE,
                                  .infer = infer_fused,
-                                 .lower = lower_conv };
+                                 .lower = lower_conv,
+                                 .macs = macs_conv };
 
 /* --- ConvTranspose ------------------------------------------------------------------------------------------------ */
 
@@ -242,6 +250,12 @@ static flashmem_status infer_transpose(fm_graph *g, fm_node *node, flashmem_erro
     return FLASHMEM_OK;
 }
 
+/* Every input element adds to a window of the outputs of its group. */
+static double macs_transpose(const fm_node *node) {
+    const fm_shape *w = &node->inputs[1]->shape;
+    return (double)fm_shape_count(&node->inputs[0]->shape) * (double)fm_shape_count(w) / (double)w->dims[0];
+}
+
 static flashmem_status lower_transpose(fm_lower *l, fm_node *node, flashmem_error *err) {
     fm_tensor             *w = node->inputs[1], *bias = fm_node_input(node, 2);
     fm_window              window;
@@ -271,4 +285,5 @@ const fm_op fm_op_ConvTranspose = { .name = "ConvTranspose",
                                     .max_outputs = 1,
                                     .op_class = FM_OP_REUSABLE,
                                     .infer = infer_transpose,
-                                    .lower = lower_transpose };
+                                    .lower = lower_transpose,
+                                    .macs = macs_transpose };

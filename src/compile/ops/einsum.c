@@ -106,6 +106,18 @@ static flashmem_status infer_einsum(fm_graph *g, fm_node *node, flashmem_error *
     return FLASHMEM_OK;
 }
 
+/* Of two operands: every element of the output sums over the labels that both have and it has not.  What one operand
+ * alone has is summed before. */
+static double macs_einsum(const fm_node *node) {
+    terms          t;
+    flashmem_error ignored = { 0 };
+    if (parse(node, &t, &ignored) != FLASHMEM_OK || t.operands < 2) return 0;
+    double macs = (double)fm_shape_count(&node->outputs[0]->shape);
+    for (const char *c = t.labels[0]; *c; c++)
+        if (strchr(t.labels[1], *c) && !strchr(t.labels[2], *c)) macs *= (double)t.size[(unsigned char)*c];
+    return macs;
+}
+
 /* Axes of a view in the order of `labels`; all of them must be there. */
 static fm_view ordered(const fm_view *view, const char *own, const char *labels) {
     uint32_t permutation[FM_MAX_RANK];
@@ -233,4 +245,5 @@ const fm_op fm_op_Einsum = { .name = "Einsum",
                              .max_outputs = 1,
                              .op_class = FM_OP_REUSABLE,
                              .infer = infer_einsum,
-                             .lower = lower_einsum };
+                             .lower = lower_einsum,
+                             .macs = macs_einsum };

@@ -290,7 +290,7 @@ static flashmem_status lower(fm_lower *l, fm_node *node, flashmem_error *err) {
 }
 
 #define NARY(id, opset, least, most) \
-    const fm_op fm_op_##id = { #id, "", opset, least, most, 1, 1, FM_OP_ELEMENTWISE, infer, fold, false, lower };
+    const fm_op fm_op_##id = { #id, "", opset, least, most, 1, 1, FM_OP_ELEMENTWISE, infer, fold, false, lower, NULL };
 NARY(Add, 7, 2, 2)
 NARY(Sub, 7, 2, 2)
 NARY(Mul, 7, 2, 2)

@@ -239,18 +239,19 @@ static flashmem_status lower_cast(fm_lower *l, fm_node *node, flashmem_error *er
 
 /* --- all ---------------------------------------------------------------------------------------------------------- */
 
-const fm_op fm_op_Where = { "Where",     "",         9,     3,
-                            3,           1,          1,     FM_OP_ELEMENTWISE,
-                            infer_where, fold_where, false, fm_elementwise_lower };
-const fm_op fm_op_Clip = { "Clip",     "",        6,     1,
-                           3,          1,         1,     FM_OP_ELEMENTWISE,
-                           infer_clip, fold_clip, false, fm_elementwise_lower };
-const fm_op fm_op_Pow = {
-    "Pow", "", 7, 2, 2, 1, 1, FM_OP_ELEMENTWISE, infer_pow, fold_pow, false, fm_elementwise_lower
+const fm_op fm_op_Where = {
+    "Where", "", 9, 3, 3, 1, 1, FM_OP_ELEMENTWISE, infer_where, fold_where, false, fm_elementwise_lower, NULL
 };
-const fm_op fm_op_Cast = { "Cast", "", 6, 1, 1, 1, 1, FM_OP_ELEMENTWISE, infer_cast, fold_cast, false, lower_cast };
-const fm_op fm_op_CastLike = { "CastLike",      "",        15,   2,         2, 1, 1, FM_OP_ELEMENTWISE,
-                               infer_cast_like, fold_cast, true, lower_cast };
+const fm_op fm_op_Clip = {
+    "Clip", "", 6, 1, 3, 1, 1, FM_OP_ELEMENTWISE, infer_clip, fold_clip, false, fm_elementwise_lower, NULL
+};
+const fm_op fm_op_Pow = { "Pow", "", 7, 2, 2, 1, 1, FM_OP_ELEMENTWISE, infer_pow, fold_pow, false, fm_elementwise_lower,
+                          NULL };
+const fm_op fm_op_Cast = {
+    "Cast", "", 6, 1, 1, 1, 1, FM_OP_ELEMENTWISE, infer_cast, fold_cast, false, lower_cast, NULL
+};
+const fm_op fm_op_CastLike = { "CastLike",      "",        15,   2,          2,   1, 1, FM_OP_ELEMENTWISE,
+                               infer_cast_like, fold_cast, true, lower_cast, NULL };
 
 bool fm_select_rule(fm_graph *g, const fm_node *node, fm_elementwise_rule *out) {
     if (node->op == &fm_op_Where) rule_where(g, node, out);

@@ -186,9 +186,9 @@ bool fm_unary_rule(fm_graph *g, const fm_node *node, fm_elementwise_rule *out) {
     return true;
 }
 
-#define UNARY(id, opset)                                                                        \
-    const fm_op fm_op_##id = {                                                                  \
-        #id, "", opset, 1, 1, 1, 1, FM_OP_ELEMENTWISE, infer, fold, false, fm_elementwise_lower \
+#define UNARY(id, opset)                                                                              \
+    const fm_op fm_op_##id = {                                                                        \
+        #id, "", opset, 1, 1, 1, 1, FM_OP_ELEMENTWISE, infer, fold, false, fm_elementwise_lower, NULL \
     };
 UNARY(Abs, 6)
 UNARY(Neg, 6)

@@ -233,9 +233,8 @@ static flashmem_status lower_elements(fm_lower *l, fm_node *node, flashmem_error
     return fm_emit_gather_elements(&l->emit, &d, err);
 }
 
-const fm_op fm_op_Gather = {
-    "Gather", "", 1, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_gather, fold_gather, false, lower_gather
-};
+const fm_op fm_op_Gather = { "Gather", "",           1,   2, 2, 1, 1, FM_OP_MOVEMENT, infer_gather, fold_gather,
+                             false,    lower_gather, NULL };
 const fm_op fm_op_GatherElements = {
-    "GatherElements", "", 11, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_elements, fold_elements, false, lower_elements
+    "GatherElements", "", 11, 2, 2, 1, 1, FM_OP_MOVEMENT, infer_elements, fold_elements, false, lower_elements, NULL
 };

@@ -166,4 +166,4 @@ static flashmem_status lower(fm_lower *l, fm_node *node, flashmem_error *err) {
     return fm_view_lower_done(l, node->name, out, &target, err);
 }
 
-const fm_op fm_op_GatherND = { "GatherND", "", 11, 2, 2, 1, 1, FM_OP_MOVEMENT, infer, fold, false, lower };
+const fm_op fm_op_GatherND = { "GatherND", "", 11, 2, 2, 1, 1, FM_OP_MOVEMENT, infer, fold, false, lower, NULL };

@@ -325,15 +325,18 @@ static flashmem_status lower_one_hot(fm_lower *l, fm_node *node, flashmem_error 
 
 /* --- all ---------------------------------------------------------------------------------------------------------- */
 
-const fm_op fm_op_Constant = { "Constant", "", 1, 0, 0, 1, 1, FM_OP_VIEW, infer_constant, fold_constant, false, NULL };
-const fm_op fm_op_Shape = { "Shape", "", 1, 1, 1, 1, 1, FM_OP_VIEW, infer_shape, fold_shape, true, NULL };
-const fm_op fm_op_Size = { "Size", "", 1, 1, 1, 1, 1, FM_OP_VIEW, infer_size, fold_size, true, NULL };
-const fm_op fm_op_ConstantOfShape = { "ConstantOfShape", "",         9,         1,     1,   1, 1,
-                                      FM_OP_VIEW,        infer_fill, fold_fill, false, NULL };
-const fm_op fm_op_Range = { "Range", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_range, fold_range, false, lower_range };
-const fm_op fm_op_EyeLike = { "EyeLike", "", 9, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_eye, fold_eye, true, lower_eye };
-const fm_op fm_op_Trilu = {
-    "Trilu", "", 14, 1, 2, 1, 1, FM_OP_ELEMENTWISE, infer_trilu, fold_trilu, false, lower_trilu
+const fm_op fm_op_Constant = { "Constant",    "",    1,    0,   0, 1, 1, FM_OP_VIEW, infer_constant,
+                               fold_constant, false, NULL, NULL };
+const fm_op fm_op_Shape = { "Shape", "", 1, 1, 1, 1, 1, FM_OP_VIEW, infer_shape, fold_shape, true, NULL, NULL };
+const fm_op fm_op_Size = { "Size", "", 1, 1, 1, 1, 1, FM_OP_VIEW, infer_size, fold_size, true, NULL, NULL };
+const fm_op fm_op_ConstantOfShape = { "ConstantOfShape", "",         9,         1,     1,    1,   1,
+                                      FM_OP_VIEW,        infer_fill, fold_fill, false, NULL, NULL };
+const fm_op fm_op_Range = { "Range",        "",          11,         3,     3,           1,   1,
+                            FM_OP_MOVEMENT, infer_range, fold_range, false, lower_range, NULL };
+const fm_op fm_op_EyeLike = {
+    "EyeLike", "", 9, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_eye, fold_eye, true, lower_eye, NULL
 };
-const fm_op fm_op_OneHot = { "OneHot", "",           9, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_one_hot, fold_one_hot,
-                             false,    lower_one_hot };
+const fm_op fm_op_Trilu = { "Trilu",           "",          14,         1,     2,           1,   1,
+                            FM_OP_ELEMENTWISE, infer_trilu, fold_trilu, false, lower_trilu, NULL };
+const fm_op fm_op_OneHot = { "OneHot",      "",  9, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_one_hot, fold_one_hot, false,
+                             lower_one_hot, NULL };

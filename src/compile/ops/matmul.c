@@ -85,6 +85,21 @@ static flashmem_status infer_fused(fm_graph *g, fm_node *node, flashmem_error *e
     return FLASHMEM_OK;
 }
 
+/* --- multiply-accumulates ----------------------------------------------------------------------------------------- */
+
+static double macs_of(const fm_node *node, bool transpose_x) {
+    const fm_shape *x = &node->inputs[0]->shape;
+    uint32_t        k = transpose_x && x->rank > 1 ? x->rank - 2 : x->rank - 1;
+    return (double)fm_shape_count(&node->outputs[0]->shape) * (double)x->dims[k];
+}
+
+static double macs_matmul(const fm_node *node) { return macs_of(node, false); }
+static double macs_gemm(const fm_node *node) { return macs_of(node, fm_node_int(node, "transA", 0) != 0); }
+static double macs_fused(const fm_node *node) {
+    const fm_fused *f = node->params;
+    return macs_of(node, f->transpose_x);
+}
+
 /* --- lowering ----------------------------------------------------------------------------------------------------- */
 
 /* What MatMul, Gemm and fm.MatMul come down to. */
@@ -265,7 +280,8 @@ const fm_op fm_op_MatMul = { .name = "MatMul",
                              .max_outputs = 1,
                              .op_class = FM_OP_REUSABLE,
                              .infer = infer_matmul,
-                             .lower = lower_matmul };
+                             .lower = lower_matmul,
+                             .macs = macs_matmul };
 const fm_op fm_op_Gemm = { .name = "Gemm",
                            .domain = "",
                            .since = 7,
@@ -275,7 +291,8 @@ const fm_op fm_op_Gemm = { .name = "Gemm",
                            .max_outputs = 1,
                            .op_class = FM_OP_REUSABLE,
                            .infer = infer_gemm,
-                           .lower = lower_gemm };
+                           .lower = lower_gemm,
+                           .macs = macs_gemm };
 const fm_op fm_op_fused_matmul = { .name = "fm.MatMul",
                                    .domain = "fm",
                                    .since = 1,
@@ -285,4 +302,5 @@ const fm_op fm_op_fused_matmul = { .name = "fm.MatMul",
                                    .max_outputs = 1,
                                    .op_class = FM_OP_REUSABLE,
                                    .infer = infer_fused,
-                                   .lower = lower_fused };
+                                   .lower = lower_fused,
+                                   .macs = macs_fused };

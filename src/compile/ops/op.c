@@ -192,6 +192,8 @@ flashmem_status fm_op_check_inputs(const fm_node *node, flashmem_error *err) {
     return FLASHMEM_OK;
 }
 
+double fm_node_macs(const fm_node *node) { return node->op->macs ? node->op->macs(node) : 0; }
+
 flashmem_status fm_op_infer(fm_graph *g, fm_node *node, flashmem_error *err) {
     FM_TRY(fm_node_check(node, err));
     FM_TRY(fm_op_check_inputs(node, err));

@@ -23,7 +23,12 @@ typedef struct fm_op {
     bool folds_shapes; /* fold needs the inputs' shapes only */
     /* Emits steps, or makes outputs views of inputs.  NULL: no kernel runs it (planning only). */
     flashmem_status (*lower)(struct fm_lower *lower, fm_node *node, flashmem_error *err);
+    /* Multiply-accumulates of one execution, of an inferred node; NULL: it multiplies no matrices.  A product with
+     * elements outside the input (padding) counts, one that a causal mask leaves out does not. */
+    double (*macs)(const fm_node *node);
 } fm_op;
+/* Those of any node. */
+double fm_node_macs(const fm_node *node);
 
 /* By op_type and domain ("" = "ai.onnx"); NULL if unknown. */
 const fm_op *fm_op_find(const char *op_type, const char *domain);

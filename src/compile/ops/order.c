@@ -221,9 +221,9 @@ static flashmem_status fold_non_zero(fm_graph *g, fm_node *node, flashmem_error 
     return FLASHMEM_OK;
 }
 
-const fm_op fm_op_CumSum = { "CumSum",           "",           11,          2,     2,           1, 1,
-                             FM_OP_HIERARCHICAL, infer_cumsum, fold_cumsum, false, lower_cumsum };
-const fm_op fm_op_TopK = { "TopK", "", 1, 1, 2, 2, 2, FM_OP_HIERARCHICAL, infer_top_k, fold_top_k, false, lower_top_k };
-const fm_op fm_op_NonZero = {
-    "NonZero", "", 9, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_non_zero, fold_non_zero, false, NULL
-};
+const fm_op fm_op_CumSum = { "CumSum",    "",    11,           2,   2, 1, 1, FM_OP_HIERARCHICAL, infer_cumsum,
+                             fold_cumsum, false, lower_cumsum, NULL };
+const fm_op fm_op_TopK = { "TopK",      "",         1,     1,           2,   2, 2, FM_OP_HIERARCHICAL,
+                           infer_top_k, fold_top_k, false, lower_top_k, NULL };
+const fm_op fm_op_NonZero = { "NonZero",     "",    9,    1,   1, 1, 1, FM_OP_MOVEMENT, infer_non_zero,
+                              fold_non_zero, false, NULL, NULL };

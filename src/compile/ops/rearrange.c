@@ -197,9 +197,9 @@ static flashmem_status lower_pad(fm_lower *l, fm_node *node, flashmem_error *err
 }
 
 const fm_op fm_op_DepthToSpace = {
-    "DepthToSpace", "", 1, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_rearrange, fold_rearrange, false, lower_rearrange
+    "DepthToSpace", "", 1, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_rearrange, fold_rearrange, false, lower_rearrange, NULL
 };
 const fm_op fm_op_SpaceToDepth = {
-    "SpaceToDepth", "", 1, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_rearrange, fold_rearrange, false, lower_rearrange
+    "SpaceToDepth", "", 1, 1, 1, 1, 1, FM_OP_MOVEMENT, infer_rearrange, fold_rearrange, false, lower_rearrange, NULL
 };
-const fm_op fm_op_Pad = { "Pad", "", 2, 1, 4, 1, 1, FM_OP_MOVEMENT, infer_pad, fold_pad, false, lower_pad };
+const fm_op fm_op_Pad = { "Pad", "", 2, 1, 4, 1, 1, FM_OP_MOVEMENT, infer_pad, fold_pad, false, lower_pad, NULL };

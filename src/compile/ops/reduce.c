@@ -239,7 +239,7 @@ static flashmem_status lower(fm_lower *l, fm_node *node, flashmem_error *err) {
 }
 
 #define REDUCE(id, least, most) \
-    const fm_op fm_op_##id = { #id, "", 1, least, most, 1, 1, FM_OP_HIERARCHICAL, infer, fold, false, lower };
+    const fm_op fm_op_##id = { #id, "", 1, least, most, 1, 1, FM_OP_HIERARCHICAL, infer, fold, false, lower, NULL };
 REDUCE(ReduceSum, 1, 2)
 REDUCE(ReduceMean, 1, 2)
 REDUCE(ReduceMax, 1, 2)

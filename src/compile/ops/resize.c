@@ -268,4 +268,4 @@ static flashmem_status lower(fm_lower *l, fm_node *node, flashmem_error *err) {
     return FLASHMEM_OK;
 }
 
-const fm_op fm_op_Resize = { "Resize", "", 10, 1, 4, 1, 1, FM_OP_MOVEMENT, infer, NULL, false, lower };
+const fm_op fm_op_Resize = { "Resize", "", 10, 1, 4, 1, 1, FM_OP_MOVEMENT, infer, NULL, false, lower, NULL };

@@ -184,7 +184,8 @@ static flashmem_status lower_elements(fm_lower *l, fm_node *node, flashmem_error
     return lower(l, node, true, err);
 }
 
-const fm_op fm_op_ScatterND = { "ScatterND", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_nd, fold_nd, false, lower_nd };
+const fm_op fm_op_ScatterND = { "ScatterND",    "",       11,      3,     3,        1,   1,
+                                FM_OP_MOVEMENT, infer_nd, fold_nd, false, lower_nd, NULL };
 const fm_op fm_op_ScatterElements = {
-    "ScatterElements", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_elements, fold_elements, false, lower_elements
+    "ScatterElements", "", 11, 3, 3, 1, 1, FM_OP_MOVEMENT, infer_elements, fold_elements, false, lower_elements, NULL
 };

@@ -202,7 +202,6 @@ static flashmem_status lower_split(fm_lower *l, fm_node *node, flashmem_error *e
     return FLASHMEM_OK;
 }
 
-const fm_op fm_op_Slice = { "Slice", "", 1, 1, 5, 1, 1, FM_OP_VIEW, infer_slice, fold_slice, false, lower_slice };
-const fm_op fm_op_Split = {
-    "Split", "", 2, 1, 2, 1, UINT32_MAX, FM_OP_VIEW, infer_split, fold_split, false, lower_split
-};
+const fm_op fm_op_Slice = { "Slice", "", 1, 1, 5, 1, 1, FM_OP_VIEW, infer_slice, fold_slice, false, lower_slice, NULL };
+const fm_op fm_op_Split = { "Split",    "",          2,          1,     2,           1,   UINT32_MAX,
+                            FM_OP_VIEW, infer_split, fold_split, false, lower_split, NULL };

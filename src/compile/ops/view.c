@@ -285,7 +285,7 @@ static flashmem_status lower_expand(fm_lower *l, fm_node *node, flashmem_error *
 }
 
 #define VIEW(id, opset, least, most, infer, fold, lower) \
-    const fm_op fm_op_##id = { #id, "", opset, least, most, 1, 1, FM_OP_VIEW, infer, fold, false, lower };
+    const fm_op fm_op_##id = { #id, "", opset, least, most, 1, 1, FM_OP_VIEW, infer, fold, false, lower, NULL };
 VIEW(Reshape, 5, 2, 2, infer_reshape, fm_view_fold_reshape, fm_view_lower_reshape)
 VIEW(Flatten, 1, 1, 1, infer_flatten, fm_view_fold_reshape, fm_view_lower_reshape)
 VIEW(Squeeze, 1, 1, 2, infer_squeeze, fm_view_fold_reshape, fm_view_lower_reshape)
@@ -293,6 +293,5 @@ VIEW(Unsqueeze, 1, 1, 2, infer_unsqueeze, fm_view_fold_reshape, fm_view_lower_re
 VIEW(Transpose, 1, 1, 1, infer_transpose, fold_transpose, lower_transpose)
 VIEW(Expand, 8, 2, 2, infer_expand, fold_expand, lower_expand)
 VIEW(Identity, 1, 1, 1, fm_infer_same, fold_identity, lower_identity)
-const fm_op fm_op_Dropout = {
-    "Dropout", "", 7, 1, 3, 1, 2, FM_OP_VIEW, infer_dropout, fold_dropout, true, lower_dropout
-};
+const fm_op fm_op_Dropout = { "Dropout",     "",  7, 1, 3, 1, 2, FM_OP_VIEW, infer_dropout, fold_dropout, true,
+                              lower_dropout, NULL };
