@@ -79,3 +79,8 @@ list(APPEND FM_COMPILE_SOURCES
 list(APPEND FM_COMPILE_SOURCES
     src/compile/pipeline.c
     src/compile/planner.c)
+
+list(APPEND FM_COMPILE_SOURCES src/compile/plan/capacity.c)
+if(EXISTS ${CMAKE_SOURCE_DIR}/src/compile/plan/problem.c) # whose fm_overlap_problem_finish it calls
+    list(APPEND FM_COMPILE_SOURCES src/compile/plan/instance.c)
+endif()

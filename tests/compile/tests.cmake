@@ -20,3 +20,7 @@ endforeach()
 
 fm_add_test(NAME test_ops_macs SOURCES tests/compile/test_ops_macs.c tests/compile/ops_case.c LIBS flashmem_compile
     LABELS compile)
+if(EXISTS ${CMAKE_SOURCE_DIR}/src/compile/plan/problem.c)
+    fm_add_test(NAME test_plan_instance SOURCES tests/compile/test_plan_instance.c tests/compile/onnx_writer.c
+        LIBS flashmem_compile LABELS compile)
+endif()
