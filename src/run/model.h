@@ -44,13 +44,12 @@ typedef struct fm_executor {
     uint32_t       *drain_to;      /* per step: launches that must have ended before it is enqueued, 0: none */
     uint8_t        *notify;        /* per step: its end must be reported */
     uint32_t       *convert_first; /* [steps + 1]: converts[convert_first[k]..) are due before step k */
-    uint32_t       *converts;
-    uint32_t       *image_object; /* per row of images: the object it is copied from */
-    fm_gather      *gathers;      /* per step; rows 0: none */
-    uint64_t       *order;        /* as many as the largest gather has rows */
-    uint64_t       *published;    /* per object: run + 1 in which the device was told of its bytes */
-    uint64_t       *bytes_before; /* per step: bytes of objects first used up to it (for progress) */
-    bool            bad_index;    /* a computed index was out of range: the run ends, then fails */
+    uint32_t       *converts;      /* rows of replay.converts */
+    fm_gather      *gathers;       /* per step; rows 0: none */
+    uint64_t       *order;         /* as many as the largest gather has rows */
+    uint64_t       *published;     /* per object: run + 1 in which the device was told of its bytes */
+    uint64_t       *bytes_before;  /* per step: bytes of objects first used up to it (for progress) */
+    bool            bad_index;     /* a computed index was out of range: the run ends, then fails */
     flashmem_error  bad_index_error;
     fm_row_batch    batch;
     fm_step_record *records; /* per step */

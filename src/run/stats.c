@@ -125,7 +125,7 @@ static double average_bytes(const flashmem_model *model, const fm_read_record *r
     for (uint32_t o = 0; o < r->object_count; o++) {
         const fm_replay_object *object = &r->objects[o];
         uint64_t                from = object->resident && x->run > 0 ? x->run_begin : reads->requested[o];
-        uint64_t                to = object->resident ? x->run_end : x->records[object->last].end;
+        uint64_t                to = object->resident ? x->run_end : x->records[object->freed].end;
         sum += (double)object->bytes * seconds_inside(model, from, to);
     }
     for (uint32_t v = 0; v < model->program->value_count; v++) {

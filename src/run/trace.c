@@ -13,7 +13,7 @@ enum { TRACK_DISK = 1, TRACK_CONVERSION = 64, TRACK_KERNELS = 65, TRACK_STALLS =
 typedef struct span {
     uint64_t begin, end, bytes;
     uint32_t track, run;
-    uint32_t index; /* object, launch or image row */
+    uint32_t index; /* object, launch or conversion */
     enum { SPAN_READ, SPAN_CHECK, SPAN_LAUNCH, SPAN_GATHER, SPAN_CONVERT, SPAN_STALL } kind;
 } span;
 
@@ -103,7 +103,7 @@ static void record_launches(flashmem_model *model, const fm_read_record *reads, 
                                        gather ? SPAN_GATHER : SPAN_LAUNCH });
         if (record->end > free_at) free_at = record->end;
     }
-    for (uint32_t i = 0; i < r->image_count; i++) {
+    for (uint32_t i = 0; i < r->convert_count; i++) {
         uint64_t begin, end;
         if (model->gpu->ops->convert_times(model->gpu, i, &begin, &end))
             add_span(model->trace, (span){ begin, end, 0, TRACK_CONVERSION, run, i, SPAN_CONVERT });
@@ -118,7 +118,7 @@ static void record_memory(flashmem_model *model, const fm_read_record *reads) {
         if (!reads->requested[o]) continue;
         add_change(model->trace, reads->requested[o], (int64_t)r->objects[o].bytes);
         if (!r->objects[o].resident)
-            add_change(model->trace, x->records[r->objects[o].last].end, -(int64_t)r->objects[o].bytes);
+            add_change(model->trace, x->records[r->objects[o].freed].end, -(int64_t)r->objects[o].bytes);
     }
     for (uint32_t v = 0; v < model->program->value_count; v++) {
         const fm_replay_value *value = &r->values[v];
@@ -158,13 +158,19 @@ static const char *launch_name(const flashmem_model *model, uint32_t k) {
 }
 
 static void span_name(const flashmem_model *model, const span *s, char *name, size_t bytes) {
-    const fm_replay_step *step = s->kind == SPAN_LAUNCH || s->kind == SPAN_GATHER || s->kind == SPAN_STALL
-                                     ? &model->replay.steps[s->index]
-                                     : NULL;
+    const fm_replay         *r = &model->replay;
+    const fm_replay_step    *step = s->kind == SPAN_LAUNCH || s->kind == SPAN_GATHER || s->kind == SPAN_STALL
+                                        ? &r->steps[s->index]
+                                        : NULL;
+    const fm_replay_convert *copied = s->kind == SPAN_CONVERT ? &r->converts[s->index] : NULL;
     switch (s->kind) {
     case SPAN_READ: snprintf(name, bytes, "%s", model->objects[s->index].name); break;
     case SPAN_CHECK: snprintf(name, bytes, "check %s", model->objects[s->index].name); break;
-    case SPAN_CONVERT: snprintf(name, bytes, "image %u", s->index); break;
+    case SPAN_CONVERT:
+        if (copied->panels < r->images[copied->image].panels)
+            snprintf(name, bytes, "image %u [%u+%u]", copied->image, copied->first_panel, copied->panels);
+        else snprintf(name, bytes, "image %u", copied->image);
+        break;
     case SPAN_STALL: snprintf(name, bytes, "wait: %s", launch_name(model, s->index)); break;
     case SPAN_GATHER: snprintf(name, bytes, "rows: %s", launch_name(model, s->index)); break;
     case SPAN_LAUNCH:

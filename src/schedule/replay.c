@@ -269,6 +269,8 @@ static void fill(const maker *m, const fm_cut *cut, const fm_placed *placed, fm_
         .values = cut->values,
         .images = cut->images,
         .image_count = cut->image_count,
+        .converts = cut->converts,
+        .convert_count = cut->convert_count,
         .pool = cut->pool,
         .pool_count = cut->pool_count,
         .region_count = placed->regions,

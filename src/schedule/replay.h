@@ -41,6 +41,7 @@ typedef struct fm_replay_object {
     uint64_t first_unit, units; /* checksum units, relative to the pack object's first */
     uint32_t weight, first_panel, panels; /* slab: of this weight; bundle: FM_NONE */
     uint32_t first, last;  /* steps (replayed) */
+    uint32_t freed;        /* once this step has ended its memory is free: last, or where it is staged its last conversion */
     int32_t  after;        /* FM_AFTER_START or a step: may be read once it has ended */
     uint8_t  wrap;         /* ... in the previous run */
     uint8_t  staged;       /* only images are made of it: no launch reads it where it lies */
@@ -53,10 +54,17 @@ typedef struct fm_replay_object {
 /* A texture use: panels of a weight in a pooled image object. */
 typedef struct fm_replay_image {
     uint32_t weight, first_panel, panels;
+    uint32_t object;       /* that it is made of */
     uint32_t image;        /* index into the pool */
     uint64_t source;       /* byte offset of its first panel inside the object */
-    uint32_t convert_before; /* step before which it is copied */
+    uint32_t first_convert, converts; /* rows of fm_replay.converts that fill it, in the order of its panels and of steps */
 } fm_replay_image;
+/* A run of an image's panels (rows of texels), copied right before a step. */
+typedef struct fm_replay_convert {
+    uint32_t image;               /* row of images */
+    uint32_t first_panel, panels; /* counted from the image's first */
+    uint32_t before_step;
+} fm_replay_convert;
 typedef struct fm_replay_pool_image { uint32_t width, height, half; uint64_t bytes; } fm_replay_pool_image;
 
 /* A launch: a step or a part of one. */
@@ -76,6 +84,7 @@ typedef struct fm_replay {
     uint32_t         *uses;    uint32_t use_count;
     fm_replay_value  *values;  /* per program value; weights inside objects: placed = false */
     fm_replay_image  *images;  uint32_t image_count;
+    fm_replay_convert *converts; uint32_t convert_count;
     fm_replay_pool_image *pool; uint32_t pool_count;
     uint64_t region_bytes[64]; uint32_t region_count;
     uint32_t read_depth, read_bytes; /* chosen */

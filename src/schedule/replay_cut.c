@@ -192,23 +192,34 @@ static void cut_values(const fm_replay_facts *f, fm_cut *cut) {
     }
 }
 
+/* Conversions of an object: those of its images, one after the other. */
+static uint32_t first_convert(const fm_cut *cut, const fm_replay_object *object) {
+    return object->images ? cut->images[object->first_image].first_convert : 0;
+}
+
+static uint32_t end_convert(const fm_cut *cut, const fm_replay_object *object) {
+    if (!object->images) return 0;
+    const fm_replay_image *last = &cut->images[object->first_image + object->images - 1];
+    return last->first_convert + last->converts;
+}
+
 static void time_objects(const fm_replay_facts *f, fm_cut *cut) {
     double rate = f->request->device.convert_bytes_per_second;
     cut->timed_objects = fm_arena_array(f->arena, cut->object_count, sizeof *cut->timed_objects);
     for (uint32_t i = 0; i < cut->object_count; i++) {
         fm_replay_object *object = &cut->objects[i];
-        fm_timed_object   timed = {
-              .bytes = object->bytes, .read_bytes = object->bytes, .first = object->first, .last = object->last
-        };
-        for (uint32_t j = object->first_image; j < object->first_image + object->images; j++) {
-            const fm_replay_image *image = &cut->images[j];
-            double                 bytes = (double)image->panels * (double)f->pack->weights[image->weight].panel_bytes;
-            timed.convert_seconds += f->request->device.launch_seconds + (rate > 0 ? bytes / rate : 0);
+        fm_timed_object  *timed = &cut->timed_objects[i];
+        uint32_t          converted = object->first; /* its last conversion */
+        *timed = (fm_timed_object){ .bytes = object->bytes, .read_bytes = object->bytes, .first = object->first };
+        for (uint32_t c = first_convert(cut, object); c < end_convert(cut, object); c++) {
+            const fm_replay_convert *row = &cut->converts[c];
+            double bytes = (double)row->panels * (double)f->pack->weights[cut->images[row->image].weight].panel_bytes;
+            timed->convert_seconds += f->request->device.launch_seconds + (rate > 0 ? bytes / rate : 0);
+            if (row->before_step > converted) converted = row->before_step;
         }
         /* A staged slab is done with once its image is made; a bundle also holds what is read where it lies. */
         object->staged = object->images && object->weight != FM_NONE && !f->weights[object->weight].buffer;
-        if (object->staged) timed.last = object->first;
-        cut->timed_objects[i] = timed;
+        object->freed = timed->last = object->staged ? converted : object->last;
     }
 }
 

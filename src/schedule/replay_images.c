@@ -55,7 +55,8 @@ static uint32_t choose(const fm_replay_facts *f, const fm_cut *cut, uint64_t *co
     return best;
 }
 
-/* Rows of one object: its slab, or every weight of the bundle that is read as an image. */
+/* Rows of one object: its slab, or every weight of the bundle that is read as an image.  Each is copied whole, right
+ * before its first use. */
 static void add_rows(const fm_replay_facts *f, fm_cut *cut, fm_replay_object *object, use *uses) {
     uint32_t first = object->weight == FM_NONE ? 0 : object->weight;
     uint32_t end = object->weight == FM_NONE ? f->pack->weight_count : object->weight + 1;
@@ -66,16 +67,21 @@ static void add_rows(const fm_replay_facts *f, fm_cut *cut, fm_replay_object *ob
         if (weight->object != object->object || !used->image) continue;
         bool            slab = object->weight != FM_NONE;
         fm_replay_image row = { .weight = w,
+                                .object = (uint32_t)(object - cut->objects),
                                 .first_panel = slab ? object->first_panel : 0,
                                 .panels = slab ? object->panels : (uint32_t)weight->panels,
-                                .source = weight->object_offset };
+                                .source = weight->object_offset,
+                                .first_convert = cut->convert_count,
+                                .converts = 1 };
         use             u = { .row = cut->image_count,
                               .width = (uint32_t)weight->k,
                               .height = row.panels,
                               .half = weight->format == FM_WEIGHT_F16 };
         u.first = slab ? object->first : cut->first_part[used->first];
         u.last = slab ? object->last : cut->first_part[used->last + 1] - 1;
-        row.convert_before = u.first;
+        cut->converts[cut->convert_count++] = (fm_replay_convert){ .image = cut->image_count,
+                                                                   .panels = row.panels,
+                                                                   .before_step = u.first };
         uses[cut->image_count] = u;
         cut->images[cut->image_count++] = row;
     }
@@ -107,6 +113,7 @@ void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
     use       *uses = fm_arena_array(f->arena, most, sizeof *uses);
     uint64_t **busy = fm_arena_array(f->arena, most, sizeof *busy);
     cut->images = fm_arena_array(f->arena, most, sizeof *cut->images);
+    cut->converts = fm_arena_array(f->arena, most, sizeof *cut->converts);
     cut->pool = fm_arena_array(f->arena, most, sizeof *cut->pool);
     for (uint32_t o = 0; o < cut->object_count; o++) add_rows(f, cut, &cut->objects[o], uses);
     qsort(uses, cut->image_count, sizeof *uses, by_bytes);

@@ -46,6 +46,8 @@ typedef struct fm_cut {
     fm_replay_value      *values;     /* [program values] bytes and life; not placed yet */
     fm_replay_image      *images;
     uint32_t              image_count;
+    fm_replay_convert    *converts;
+    uint32_t              convert_count;
     fm_replay_pool_image *pool;
     uint32_t              pool_count;
     uint64_t              image_bytes, object_bytes, activation_peak;

@@ -6,7 +6,7 @@
 #include "schedule/replay.h"
 
 typedef struct verifier {
-    const fm_packed           *pack;
+    const fm_packed         *pack;
     const fm_program        *program;
     const fm_replay_request *request;
     const fm_replay         *replay;
@@ -61,12 +61,6 @@ static bool only_images(const verifier *v, const fm_replay_object *o) {
     return o->weight != FM_NONE && o->images && !v->buffer_read[o->weight];
 }
 
-/* Last step that needs the object's own bytes: a slab that is only read through its image ends when that is made. */
-static uint32_t memory_last(const verifier *v, const fm_replay_object *o) {
-    if (!only_images(v, o)) return o->last;
-    return v->replay->images[o->first_image].convert_before;
-}
-
 static flashmem_status check_object(const verifier *v, uint32_t i) {
     const fm_replay_object *o = &v->replay->objects[i];
     if (o->object >= v->pack->object_count) return BAD("object %u: %u of the pack", i, o->object);
@@ -108,7 +102,7 @@ static flashmem_status check_requests(const verifier *v) {
             if (o->after != FM_AFTER_START || o->wrap) return BAD("object %u: resident and waits", i);
             continue;
         }
-        if (o->wrap && o->after < (int64_t)memory_last(v, o)) return BAD("object %u: read ahead over itself", i);
+        if (o->wrap && o->after < (int64_t)o->freed) return BAD("object %u: read ahead over itself", i);
         if (!o->wrap && o->after >= (int64_t)o->first) return BAD("object %u: read after its first use", i);
         int64_t position = o->after + (o->wrap ? 0 : steps);
         if (position < before) return BAD("object %u: requested before the one ahead of it", i);
@@ -138,14 +132,18 @@ static const fm_replay_object *find_use(const verifier *v, uint32_t k, uint32_t 
     return NULL;
 }
 
+static uint32_t last_convert(const fm_replay *r, uint32_t i) {
+    return r->converts[r->images[i].first_convert + r->images[i].converts - 1].before_step;
+}
+
 /* Notes launch k as the last use of its image so far. */
 static flashmem_status check_image_use(const verifier *v, uint32_t k, const fm_weight *w, const fm_replay_object *o,
                                        uint32_t first, uint64_t panels, uint32_t *last) {
     for (uint32_t i = o->first_image; i < o->first_image + o->images; i++) {
         const fm_replay_image *image = &v->replay->images[i];
         if (&v->pack->weights[image->weight] != w || image->first_panel != first || image->panels != panels) continue;
-        if (image->convert_before > k)
-            return BAD("launch %u: its image is made before step %u", k, image->convert_before);
+        if (last_convert(v->replay, i) > k)
+            return BAD("launch %u: its image is made before step %u", k, last_convert(v->replay, i));
         last[i] = k;
         return FLASHMEM_OK;
     }
@@ -185,11 +183,36 @@ static flashmem_status check_launch(const verifier *v, uint32_t k, uint32_t *las
 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
+/* Every panel of an image is copied once, while its object lives; *rows counts the conversions. */
+static flashmem_status check_converts(const verifier *v, uint32_t i, const fm_replay_object *o, uint32_t *rows) {
+    const fm_replay       *r = v->replay;
+    const fm_replay_image *image = &r->images[i];
+    uint64_t               next = 0;
+    uint32_t               before = o->first;
+    if (image->first_convert != *rows || image->converts == 0 || image->converts > r->convert_count - *rows)
+        return BAD("image %u: conversions %u+%u of %u", i, image->first_convert, image->converts, r->convert_count);
+    for (uint32_t c = *rows; c < *rows + image->converts; c++) {
+        const fm_replay_convert *row = &r->converts[c];
+        if (row->image != i || row->first_panel != next || row->panels == 0)
+            return BAD("conversion %u: panels %u+%u of image %u, %" PRIu64 " of image %u is next", c, row->first_panel,
+                       row->panels, row->image, next, i);
+        if (row->before_step < before || row->before_step > o->last)
+            return BAD("conversion %u: before step %u, its object serves %u to %u", c, row->before_step, o->first,
+                       o->last);
+        before = row->before_step;
+        next += row->panels;
+    }
+    if (next != image->panels) return BAD("image %u: %" PRIu64 " of %u panels are copied", i, next, image->panels);
+    *rows += image->converts;
+    return FLASHMEM_OK;
+}
+
 static flashmem_status check_image(const verifier *v, uint32_t i, const fm_replay_object *o) {
     const fm_replay       *r = v->replay;
     const fm_replay_image *image = &r->images[i];
-    if (image->weight >= v->pack->weight_count || image->image >= r->pool_count)
-        return BAD("image %u: weight %u, pool image %u", i, image->weight, image->image);
+    if (image->weight >= v->pack->weight_count || image->image >= r->pool_count ||
+        image->object != (uint32_t)(o - r->objects))
+        return BAD("image %u: weight %u, pool image %u, object %u", i, image->weight, image->image, image->object);
     const fm_weight *w = &v->pack->weights[image->weight];
     if (w->object != o->object || w->object_offset + image->first_panel * w->panel_bytes != o->offset + image->source ||
         image->source + image->panels * w->panel_bytes > o->bytes)
@@ -198,30 +221,36 @@ static flashmem_status check_image(const verifier *v, uint32_t i, const fm_repla
     if (pool->width < w->k || pool->height < image->panels || (pool->half != 0) != (w->format == FM_WEIGHT_F16))
         return BAD("image %u: %" PRIu64 " x %u texels in a pool image of %u x %u", i, w->k, image->panels, pool->width,
                    pool->height);
-    if (image->convert_before > o->last || image->convert_before < o->first)
-        return BAD("image %u: made before step %u, its object serves %u to %u", i, image->convert_before, o->first,
-                   o->last);
     return FLASHMEM_OK;
 }
 
 static flashmem_status check_images(const verifier *v) {
     const fm_replay *r = v->replay;
     uint64_t         bytes = 0, pitch = larger(v->request->device.image_pitch, 1);
-    uint32_t         rows = 0;
+    uint32_t         rows = 0, converts = 0;
     for (uint32_t o = 0; o < r->object_count; o++) {
+        uint32_t freed = r->objects[o].last;
         if (r->objects[o].images > r->image_count - rows || (r->objects[o].images && r->objects[o].first_image != rows))
             return BAD("object %u: images %u+%u of %u", o, r->objects[o].first_image, r->objects[o].images,
                        r->image_count);
         if (!r->objects[o].staged != !only_images(v, &r->objects[o]))
             return BAD("object %u: %s", o,
                        r->objects[o].staged ? "staged, but read where it lies" : "not staged, but only read as images");
-        for (uint32_t i = 0; i < r->objects[o].images; i++) FM_TRY(check_image(v, rows + i, &r->objects[o]));
+        for (uint32_t i = 0; i < r->objects[o].images; i++) {
+            FM_TRY(check_image(v, rows + i, &r->objects[o]));
+            FM_TRY(check_converts(v, rows + i, &r->objects[o], &converts));
+        }
         rows += r->objects[o].images;
+        /* A slab that is only read through its image ends when that is made. */
+        if (r->objects[o].staged) freed = r->converts[converts - 1].before_step;
+        if (r->objects[o].freed != freed)
+            return BAD("object %u: freed after step %u, needed until %u", o, r->objects[o].freed, freed);
     }
     if (rows != r->image_count) return BAD("%u images, %u have an object", r->image_count, rows);
+    if (converts != r->convert_count) return BAD("%u conversions, %u have an image", r->convert_count, converts);
     for (uint32_t i = 0; i < r->pool_count; i++) {
         const fm_replay_pool_image *pool = &r->pool[i];
-        uint32_t                    limit = v->request->device.image_limit ? v->request->device.image_limit : UINT32_MAX;
+        uint32_t limit = v->request->device.image_limit ? v->request->device.image_limit : UINT32_MAX;
         if (pool->width > limit || pool->height > limit || pool->width == 0 || pool->height == 0 ||
             pool->bytes != (pool->width + pitch - 1) / pitch * pitch * pool->height * (pool->half ? 8 : 16))
             return BAD("pool image %u: %u x %u, %" PRIu64 " bytes", i, pool->width, pool->height, pool->bytes);
@@ -245,8 +274,8 @@ static int by_pool(const void *a, const void *b) {
 static flashmem_status check_sharing(const verifier *v, const uint32_t *last, image_life *lives) {
     const fm_replay *r = v->replay;
     for (uint32_t i = 0; i < r->image_count; i++)
-        lives[i] = (image_life){ r->images[i].image, r->images[i].convert_before,
-                                 larger(last[i], r->images[i].convert_before), i };
+        lives[i] = (image_life){ r->images[i].image, r->converts[r->images[i].first_convert].before_step,
+                                 larger(last[i], last_convert(r, i)), i };
     qsort(lives, r->image_count, sizeof *lives, by_pool);
     for (uint32_t i = 1; i < r->image_count; i++) /* the first overlap, if any, is between neighbours */
         if (lives[i].pool == lives[i - 1].pool && lives[i].from <= lives[i - 1].to)
@@ -305,8 +334,9 @@ static flashmem_status add_values(const verifier *v, const life *lives, fm_place
             return BAD("value %u: kept for steps %d to %d, needed %d to %d", i, value->from, value->to, lives[i].from,
                        lives[i].to);
         places->items[places->count++] = (fm_place_item){ .bytes = value->bytes,
-                                                          .align = v->request->device.value_align ? v->request->device.value_align
-                                                                                           : 128,
+                                                          .align = v->request->device.value_align
+                                                                       ? v->request->device.value_align
+                                                                       : 128,
                                                           .from = lives[i].from,
                                                           .to = lives[i].to,
                                                           .from2 = 1,
@@ -324,7 +354,7 @@ static void add_objects(const verifier *v, fm_place_problem *places) {
         fm_place_item           item = { .bytes = o->bytes,
                                          .align = FM_PACK_ALIGN,
                                          .from = o->after + 1,
-                                         .to = (int32_t)memory_last(v, o),
+                                         .to = (int32_t)o->freed,
                                          .from2 = 1,
                                          .to2 = 0,
                                          .region = o->region,
@@ -349,7 +379,9 @@ static void add_objects(const verifier *v, fm_place_problem *places) {
 
 static flashmem_status check_places(const verifier *v, life *lives, fm_place_item *items) {
     const fm_replay *r = v->replay;
-    fm_place_problem places = { .items = items, .region_limit = v->request->device.largest_allocation, .steps = r->step_count };
+    fm_place_problem places = { .items = items,
+                                .region_limit = v->request->device.largest_allocation,
+                                .steps = r->step_count };
     if (r->region_count > FM_PLACE_REGIONS) return BAD("%u regions", r->region_count);
     find_lives(v, lives);
     FM_TRY(add_values(v, lives, &places));

@@ -36,8 +36,10 @@ static void paint(const model *m, const fm_replay *r, uint64_t budget) {
     fm_timed_object *memory = calloc(r->object_count + 1, sizeof *memory);
     for (uint32_t o = 0; o < r->object_count; o++) {
         const fm_replay_object *x = &r->objects[o];
-        memory[o].last = m->texture && x->weight != FM_NONE && x->images ? r->images[x->first_image].convert_before
-                                                                         : x->last;
+        const fm_replay_image  *image = &r->images[x->first_image];
+        memory[o].last = m->texture && x->weight != FM_NONE && x->images
+                             ? r->converts[image->first_convert + image->converts - 1].before_step
+                             : x->last;
     }
     for (int64_t t = 0; t < 3 * (int64_t)n; t++) {
         uint32_t count = 0;
@@ -279,7 +281,7 @@ static void test_replay__image_limits(void **state) {
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_OK);
     for (uint32_t i = 0; i < r.pool_count; i++) assert_true(r.pool[i].width <= 3072 && r.pool[i].height <= 3072);
     assert_true(r.step_count > m.program.step_count); /* the head is 12565 panels high */
-    request.device.image_limit = 2048;                       /* one weight is 3072 wide */
+    request.device.image_limit = 2048;                /* one weight is 3072 wide */
     assert_int_equal(make(&m, &request, arena, &r, &err), FLASHMEM_UNSUPPORTED);
     assert_non_null(strstr(err.message, "3072 x"));
     request = model_request(&m, UINT64_MAX);

@@ -99,7 +99,19 @@ DAMAGE(image_missing, r->objects[o].images > 0, r->objects[o].images--)
 DAMAGE(image_count, r->image_count > 0, r->image_count--)
 DAMAGE(image_panels, r->image_count > 0, r->images[model_below(r->image_count)].panels++)
 DAMAGE(image_source, r->image_count > 0, r->images[model_below(r->image_count)].source += 64)
-DAMAGE(image_late, r->image_count > 0, r->images[model_below(r->image_count)].convert_before++)
+DAMAGE(image_object, r->image_count > 0, r->images[model_below(r->image_count)].object++)
+DAMAGE(image_late, r->convert_count > 0, r->converts[model_below(r->convert_count)].before_step++)
+DAMAGE(image_early, r->convert_count > 0, fm_replay_convert *x = &r->converts[model_below(r->convert_count)];
+       if (x->before_step == 0 || x->before_step > r->objects[r->images[x->image].object].first) return false;
+       x->before_step--)
+DAMAGE(convert_missing, r->convert_count > 0, r->convert_count--)
+DAMAGE(convert_none, r->image_count > 0, r->images[model_below(r->image_count)].converts = 0)
+DAMAGE(convert_twice, r->image_count > 1, r->images[model_below(r->image_count - 1) + 1].first_convert--)
+DAMAGE(convert_part, r->convert_count > 0, r->converts[model_below(r->convert_count)].panels--)
+DAMAGE(convert_shifted, r->convert_count > 0, r->converts[model_below(r->convert_count)].first_panel++)
+DAMAGE(convert_elsewhere, r->image_count > 1, r->converts[model_below(r->convert_count)].image ^= 1)
+DAMAGE(freed_early, r->objects[o].freed > 0, r->objects[o].freed--)
+DAMAGE(freed_late, r->objects[o].staged, r->objects[o].freed++)
 DAMAGE(image_pool, r->image_count > 0, r->images[model_below(r->image_count)].image = r->pool_count)
 DAMAGE(pool_small, r->pool_count > 0, fm_replay_pool_image *p = &r->pool[model_below(r->pool_count)]; p->height = 1)
 DAMAGE(pool_bytes, r->pool_count > 0, r->pool[model_below(r->pool_count)].bytes++)
@@ -160,7 +172,8 @@ static bool pool_shared(context *c) {
         for (uint32_t i = 0; i < r->image_count; i++) {
             fm_replay_image *x = &r->images[i];
             const fm_weight *w = &c->m.weights[x->weight];
-            if (x == kept || x->convert_before <= kept->convert_before || x->convert_before > object->last) continue;
+            uint32_t         made = r->converts[x->first_convert].before_step;
+            if (x == kept || made <= r->converts[kept->first_convert].before_step || made > object->last) continue;
             if (pool->width < w->k || pool->height < x->panels || (pool->half != 0) != (w->format == FM_WEIGHT_F16))
                 continue;
             x->image = kept->image;
@@ -221,7 +234,17 @@ static const damage damages[] = {
     ROW(image_count, ""),
     ROW(image_panels, ""),
     ROW(image_source, "do not lie"),
+    ROW(image_object, "object"),
     ROW(image_late, ""),
+    ROW(image_early, ""),
+    ROW(convert_missing, "conversions"),
+    ROW(convert_none, "conversions"),
+    ROW(convert_twice, "conversions"),
+    ROW(convert_part, ""),
+    ROW(convert_shifted, "is next"),
+    ROW(convert_elsewhere, "is next"),
+    ROW(freed_early, "freed after"),
+    ROW(freed_late, "freed after"),
     ROW(image_pool, "pool image"),
     ROW(pool_small, "texels in a pool image"),
     ROW(pool_bytes, "pool image"),

@@ -49,8 +49,8 @@ typedef struct fm_gpu_ops {
     flashmem_status (*publish_value)(fm_gpu *gpu, uint32_t value, flashmem_error *err);
     /* Every launch has ended: makes a value's bytes readable at its host address. */
     flashmem_status (*fetch_value)(fm_gpu *gpu, uint32_t value, flashmem_error *err);
-    /* Enqueues the copy of a row of replay->images into its pool image. */
-    flashmem_status (*convert)(fm_gpu *gpu, uint32_t image, flashmem_error *err);
+    /* Enqueues a row of replay->converts: the copy of some panels into their pool image. */
+    flashmem_status (*convert)(fm_gpu *gpu, uint32_t row, flashmem_error *err);
     /* Enqueues a replayed step; waits for its program to be built.  notify: reports `ended` launches when it and all
      * before it have ended.  Allocates nothing but what the driver needs for its event. */
     flashmem_status (*launch)(fm_gpu *gpu, uint32_t step, bool notify, uint64_t ended, flashmem_error *err);
@@ -60,7 +60,7 @@ typedef struct fm_gpu_ops {
     void (*drain)(fm_gpu *gpu);
     /* After a run: when the step executed, nanoseconds of CLOCK_MONOTONIC; false: unknown. */
     bool (*step_times)(fm_gpu *gpu, uint32_t step, uint64_t *begin, uint64_t *end);
-    bool (*convert_times)(fm_gpu *gpu, uint32_t image, uint64_t *begin, uint64_t *end);
+    bool (*convert_times)(fm_gpu *gpu, uint32_t row, uint64_t *begin, uint64_t *end);
     /* A run is over, complete or not (everything drained): lets go of its events; after the first complete one the
      * programs are saved in the background. */
     void (*end_run)(fm_gpu *gpu, bool complete);

@@ -22,7 +22,7 @@ enum { QUEUE = 1024 };
 
 typedef struct command {
     bool     convert, notify;
-    uint32_t index; /* step, or row of images */
+    uint32_t index; /* step, or row of converts */
     uint64_t ended;
 } command;
 
@@ -229,14 +229,14 @@ static flashmem_status execute(null_device *d, uint32_t k, flashmem_error *err) 
 
 static void execute_convert(null_device *d, uint32_t row) {
     const fm_replay            *r = d->setup->replay;
-    const fm_replay_image      *image = &r->images[row];
+    const fm_replay_convert    *convert = &r->converts[row];
+    const fm_replay_image      *image = &r->images[convert->image];
     const fm_replay_pool_image *pool = &r->pool[image->image];
     const fm_weight            *weight = &d->setup->pack->packed.weights[image->weight];
-    const fm_replay_object     *object = r->objects;
-    while (row < object->first_image || row >= object->first_image + object->images) object++;
-    const char *from = d->setup->regions[object->region] + object->place + image->source;
+    const fm_replay_object     *object = &r->objects[image->object];
+    const char                 *from = d->setup->regions[object->region] + object->place + image->source;
     d->convert_times[row].begin = fm_clock_ns();
-    for (uint64_t p = 0; p < image->panels; p++)
+    for (uint64_t p = convert->first_panel; p < convert->first_panel + convert->panels; p++)
         memcpy(d->images[image->image] + p * image_row_bytes(d, pool), from + p * weight->panel_bytes,
                weight->panel_bytes);
     d->convert_times[row].end = fm_clock_ns();
@@ -304,7 +304,7 @@ static flashmem_status null_prepare(fm_gpu *gpu, const fm_gpu_setup *setup, flas
     FM_TRY(fm_launches_make(setup, d->arena, &d->launches, &slots, err));
     d->bound = fm_arena_array(d->arena, setup->program->value_count, sizeof *d->bound);
     d->times = fm_arena_array(d->arena, setup->replay->step_count, sizeof *d->times);
-    d->convert_times = fm_arena_array(d->arena, setup->replay->image_count, sizeof *d->convert_times);
+    d->convert_times = fm_arena_array(d->arena, setup->replay->convert_count, sizeof *d->convert_times);
     FM_TRY(make_images(d, err));
     int failed = pthread_create(&d->thread, NULL, device_main, d);
     if (failed) return fm_fail_errno(err, failed, "start the null device's thread");
@@ -330,9 +330,9 @@ static flashmem_status null_value(fm_gpu *gpu, uint32_t value, flashmem_error *e
     return FLASHMEM_OK;
 }
 
-static flashmem_status null_convert(fm_gpu *gpu, uint32_t image, flashmem_error *err) {
+static flashmem_status null_convert(fm_gpu *gpu, uint32_t row, flashmem_error *err) {
     (void)err;
-    return enqueue((null_device *)gpu, (command){ .convert = true, .index = image });
+    return enqueue((null_device *)gpu, (command){ .convert = true, .index = row });
 }
 
 static flashmem_status null_launch(fm_gpu *gpu, uint32_t step, bool notify, uint64_t ended, flashmem_error *err) {
@@ -360,8 +360,8 @@ static bool null_step_times(fm_gpu *gpu, uint32_t step, uint64_t *begin, uint64_
     return t->end != 0;
 }
 
-static bool null_convert_times(fm_gpu *gpu, uint32_t image, uint64_t *begin, uint64_t *end) {
-    const step_time *t = &((null_device *)gpu)->convert_times[image];
+static bool null_convert_times(fm_gpu *gpu, uint32_t row, uint64_t *begin, uint64_t *end) {
+    const step_time *t = &((null_device *)gpu)->convert_times[row];
     *begin = t->begin;
     *end = t->end;
     return t->end != 0;

@@ -46,10 +46,9 @@ struct opencl_gpu {
     cl_mem             *buffers; /* per slot; NULL for bound values */
     cl_mem             *bound;   /* per value; with the memory it wraps */
     char              **bound_host;
-    uint32_t           *image_objects; /* per row of images */
-    cl_mem             *images;        /* per pool image */
+    cl_mem             *images; /* per pool image */
     fm_cl_programs     *programs;
-    cl_event           *events;     /* per step, then per row of images: of this run, or NULL */
+    cl_event           *events;     /* per step, then per conversion: of this run, or NULL */
     notice             *notices;    /* per step */
     uint32_t            callbacks;  /* registered and not yet called */
     pthread_mutex_t     mutex;      /* of callbacks */
@@ -136,10 +135,7 @@ static void allocate_tables(opencl_gpu *g) {
     g->bound = fm_arena_array(g->arena, g->setup->program->value_count, sizeof *g->bound);
     g->bound_host = fm_arena_array(g->arena, g->setup->program->value_count, sizeof *g->bound_host);
     g->images = fm_arena_array(g->arena, r->pool_count, sizeof *g->images);
-    g->image_objects = fm_arena_array(g->arena, r->image_count, sizeof *g->image_objects);
-    for (uint32_t o = 0; o < r->object_count; o++)
-        for (uint32_t i = 0; i < r->objects[o].images; i++) g->image_objects[r->objects[o].first_image + i] = o;
-    g->events = fm_arena_array(g->arena, (size_t)r->step_count + r->image_count, sizeof *g->events);
+    g->events = fm_arena_array(g->arena, (size_t)r->step_count + r->convert_count, sizeof *g->events);
     g->notices = fm_arena_array(g->arena, r->step_count, sizeof *g->notices);
 }
 
@@ -218,12 +214,14 @@ static flashmem_status opencl_fetch_value(fm_gpu *gpu, uint32_t value, flashmem_
 /* --- launches ----------------------------------------------------------------------------------------------------- */
 
 static flashmem_status opencl_convert(fm_gpu *gpu, uint32_t row, flashmem_error *err) {
-    opencl_gpu             *g = of(gpu);
-    const fm_replay        *r = g->setup->replay;
-    const fm_replay_image  *image = &r->images[row];
-    const fm_replay_object *object = &r->objects[g->image_objects[row]];
-    uint64_t                from = object->place + image->source;
-    size_t    origin[3] = { 0 }, size[3] = { (size_t)g->setup->pack->packed.weights[image->weight].k, image->panels, 1 };
+    opencl_gpu              *g = of(gpu);
+    const fm_replay         *r = g->setup->replay;
+    const fm_replay_convert *convert = &r->converts[row];
+    const fm_replay_image   *image = &r->images[convert->image];
+    const fm_replay_object  *object = &r->objects[image->object];
+    const fm_weight         *weight = &g->setup->pack->packed.weights[image->weight];
+    uint64_t                 from = object->place + image->source + convert->first_panel * weight->panel_bytes;
+    size_t    origin[3] = { 0, convert->first_panel, 0 }, size[3] = { (size_t)weight->k, convert->panels, 1 };
     cl_event *event = &g->events[r->step_count + row];
     cl_int    code;
     if (gpu->facts.host_coherent)
@@ -362,7 +360,7 @@ static bool opencl_convert_times(fm_gpu *gpu, uint32_t row, uint64_t *begin, uin
 
 static void release_events(opencl_gpu *g) {
     if (!g->events) return;
-    for (size_t i = 0; i < (size_t)g->setup->replay->step_count + g->setup->replay->image_count; i++) {
+    for (size_t i = 0; i < (size_t)g->setup->replay->step_count + g->setup->replay->convert_count; i++) {
         if (g->events[i]) g->cl->clReleaseEvent(g->events[i]);
         g->events[i] = NULL;
     }

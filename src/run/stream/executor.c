@@ -51,15 +51,12 @@ static void make_converts(flashmem_model *model) {
     fm_executor     *x = &model->executor;
     const fm_replay *r = &model->replay;
     x->convert_first = fm_arena_array(model->plan_arena, r->step_count + 2, sizeof *x->convert_first);
-    x->converts = fm_arena_array(model->plan_arena, r->image_count, sizeof *x->converts);
-    x->image_object = fm_arena_array(model->plan_arena, r->image_count, sizeof *x->image_object);
-    for (uint32_t o = 0; o < r->object_count; o++)
-        for (uint32_t i = 0; i < r->objects[o].images; i++) x->image_object[r->objects[o].first_image + i] = o;
-    for (uint32_t i = 0; i < r->image_count; i++) x->convert_first[r->images[i].convert_before + 1]++;
+    x->converts = fm_arena_array(model->plan_arena, r->convert_count, sizeof *x->converts);
+    for (uint32_t c = 0; c < r->convert_count; c++) x->convert_first[r->converts[c].before_step + 1]++;
     for (uint32_t k = 0; k < r->step_count; k++) x->convert_first[k + 1] += x->convert_first[k];
     uint32_t *next = fm_arena_array(model->plan_arena, r->step_count + 1, sizeof *next);
     memcpy(next, x->convert_first, r->step_count * sizeof *next);
-    for (uint32_t i = 0; i < r->image_count; i++) x->converts[next[r->images[i].convert_before]++] = i;
+    for (uint32_t c = 0; c < r->convert_count; c++) x->converts[next[r->converts[c].before_step]++] = c;
 }
 
 static void make_gathers(flashmem_model *model) {
@@ -105,11 +102,12 @@ typedef struct object_wait {
 static bool objects_arrived(void *user) {
     const object_wait    *w = user;
     const fm_executor    *x = &w->model->executor;
-    const fm_replay_step *step = &w->model->replay.steps[w->step];
+    const fm_replay      *r = &w->model->replay;
+    const fm_replay_step *step = &r->steps[w->step];
     for (uint32_t u = 0; u < step->object_count; u++)
-        if (!fm_reader_has(w->model->reader, w->model->replay.uses[step->first_object + u], x->run)) return false;
+        if (!fm_reader_has(w->model->reader, r->uses[step->first_object + u], x->run)) return false;
     for (uint32_t i = x->convert_first[w->step]; i < x->convert_first[w->step + 1]; i++)
-        if (!fm_reader_has(w->model->reader, x->image_object[x->converts[i]], x->run)) return false;
+        if (!fm_reader_has(w->model->reader, r->images[r->converts[x->converts[i]].image].object, x->run)) return false;
     return true;
 }
 
