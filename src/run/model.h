@@ -39,8 +39,16 @@ typedef struct fm_step_record {
     uint64_t begin, end;
 } fm_step_record;
 
+/* The first bytes of an object that a step waits for. */
+typedef struct fm_need {
+    uint32_t object;
+    uint64_t bytes; /* whole checksum units, or all of the object */
+} fm_need;
+
 typedef struct fm_executor {
     uint64_t        run;           /* of the present or next run */
+    uint32_t       *need_first;    /* [steps + 1]: needs[need_first[k]..) must have arrived before step k */
+    fm_need        *needs;
     uint32_t       *drain_to;      /* per step: launches that must have ended before it is enqueued, 0: none */
     uint8_t        *notify;        /* per step: its end must be reported */
     uint32_t       *convert_first; /* [steps + 1]: converts[convert_first[k]..) are due before step k */
@@ -118,6 +126,11 @@ flashmem_status fm_bindings_begin_run(flashmem_model *model, flashmem_error *err
 flashmem_status fm_bindings_end_run(flashmem_model *model, flashmem_error *err);
 /* An index below zero counts from the end; false: outside [-limit, limit). */
 bool fm_index_in_range(const void *indices, uint32_t dtype, uint64_t at, uint64_t limit, int64_t *found, uint64_t *row);
+
+/* stream/needs.c: what each step waits for, from the plan; marks them in model->objects. */
+void fm_needs_make(flashmem_model *model);
+/* When the last of what step k waits for had arrived in that run; 0: nothing was read for it. */
+uint64_t fm_needs_arrival(const flashmem_model *model, const fm_read_record *reads, uint32_t k);
 
 /* stream/executor.c */
 void            fm_executor_make(flashmem_model *model);

@@ -103,6 +103,7 @@ static void make_read_objects(flashmem_model *model) {
 
 static flashmem_status start_reads(flashmem_model *model, uint64_t slot_bytes, flashmem_error *err) {
     make_read_objects(model);
+    fm_needs_make(model);
     fm_reader_config config = {
         .path = model->pack.path,
         .fd = model->pack.fd,

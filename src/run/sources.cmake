@@ -19,6 +19,7 @@ set(FM_RUN_SOURCES
     src/run/gpu/quirks.c
     src/run/stream/arrival.c
     src/run/stream/executor.c
+    src/run/stream/needs.c
     src/run/stream/progress.c
     src/run/stream/reader.c
     src/run/stream/reader_threads.c

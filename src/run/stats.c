@@ -80,14 +80,9 @@ static double disk_rate(const fm_read_record *record, uint64_t in_flight) {
     return rates[count * 3 / 4];
 }
 
-/* How long step k waited for its objects, counted from when the device was free for it. */
+/* How long step k waited for weights, counted from when the device was free for it. */
 static uint64_t stall_of(const flashmem_model *model, const fm_read_record *reads, uint32_t k, uint64_t free_at) {
-    const fm_replay_step *step = &model->replay.steps[k];
-    uint64_t              arrival = 0;
-    for (uint32_t u = 0; u < step->object_count; u++) {
-        uint64_t at = reads->arrived[model->replay.uses[step->first_object + u]];
-        if (at > arrival) arrival = at;
-    }
+    uint64_t arrival = fm_needs_arrival(model, reads, k);
     return arrival > free_at ? arrival - free_at : 0;
 }
 

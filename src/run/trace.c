@@ -92,11 +92,7 @@ static void record_launches(flashmem_model *model, const fm_read_record *reads, 
     uint64_t           free_at = x->run_begin > model->device_up ? x->run_begin : model->device_up;
     for (uint32_t k = 0; k < r->step_count; k++) {
         const fm_step_record *record = &x->records[k];
-        uint64_t              arrival = 0;
-        for (uint32_t u = 0; u < r->steps[k].object_count; u++) {
-            uint64_t at = reads->arrived[r->uses[r->steps[k].first_object + u]];
-            if (at > arrival) arrival = at;
-        }
+        uint64_t              arrival = fm_needs_arrival(model, reads, k);
         if (arrival > free_at) add_span(model->trace, (span){ free_at, arrival, 0, TRACK_STALLS, run, k, SPAN_STALL });
         bool gather = x->gathers[k].rows > 0;
         add_span(model->trace, (span){ record->begin, record->end, 0, gather ? TRACK_CONVERSION : TRACK_KERNELS, run, k,

@@ -8,6 +8,7 @@
 #include "run/model.h"
 #include "tests/base/cmocka_setup.h"
 #include "tests/null/synthetic.h"
+#include "tests/run/faulty_reads.h"
 
 static char folder[64], path[128];
 
@@ -41,14 +42,10 @@ static flashmem_run_options options_for(flashmem_budget_kind kind, double value)
     return o;
 }
 
-/* Runs `runs` times; every run must give the same outputs, whose hash is returned. */
-static uint64_t outputs_of(const flashmem_run_options *o, const fm_open_hooks *hooks, int runs, flashmem_stats *stats) {
+static uint64_t run_and_close(flashmem_model *model, int runs, flashmem_stats *stats) {
     flashmem_error      err = { 0 };
-    flashmem_model     *model;
     fm_synthetic_inputs inputs = { 0 };
     uint64_t            first = 0;
-    if (fm_model_open(path, o, hooks, &model, &err) != FLASHMEM_OK) fail_msg("open: %s", err.message);
-    if (flashmem_model_verify_plan(model, &err) != FLASHMEM_OK) fail_msg("verify: %s", err.message);
     fm_synthetic_bind(model, &inputs, 9);
     for (int i = 0; i < runs; i++) {
         if (flashmem_model_run(model, &err) != FLASHMEM_OK) fail_msg("run %d: %s", i, err.message);
@@ -60,6 +57,15 @@ static uint64_t outputs_of(const flashmem_run_options *o, const fm_open_hooks *h
     flashmem_model_close(model);
     fm_synthetic_free(&inputs);
     return first;
+}
+
+/* Runs `runs` times; every run must give the same outputs, whose hash is returned. */
+static uint64_t outputs_of(const flashmem_run_options *o, const fm_open_hooks *hooks, int runs, flashmem_stats *stats) {
+    flashmem_error  err = { 0 };
+    flashmem_model *model;
+    if (fm_model_open(path, o, hooks, &model, &err) != FLASHMEM_OK) fail_msg("open: %s", err.message);
+    if (flashmem_model_verify_plan(model, &err) != FLASHMEM_OK) fail_msg("verify: %s", err.message);
+    return run_and_close(model, runs, stats);
 }
 
 /* Odd seeds through threads, whose reads ThreadSanitizer sees. */
@@ -111,6 +117,49 @@ static void test_run__same_outputs_through_images(void **state) {
             .seed = seed, .steps = 5, .weight_bytes = 3u << 19, .rows = 20, .half = seed == 2, .texture = 1
         };
         check_all_budgets(&what);
+    }
+}
+
+/* Every image gets an object of its own and is copied in three parts, the first two before earlier steps. */
+static void convert_in_parts(fm_replay *r) {
+    static fm_replay_convert    converts[256];
+    static fm_replay_pool_image pool[64];
+    uint32_t                    count = 0;
+    for (uint32_t i = 0; i < r->image_count; i++) {
+        fm_replay_image *image = &r->images[i];
+        uint32_t         use = r->converts[image->first_convert].before_step, done = 0;
+        pool[i] = r->pool[image->image];
+        image->image = i;
+        image->first_convert = count;
+        image->converts = 3;
+        for (uint32_t part = 0; part < 3; part++) {
+            uint32_t panels = part < 2 ? image->panels / 3 : image->panels - done;
+            converts[count++] = (fm_replay_convert){ i, done, panels, use + part < 2 ? 0 : use + part - 2 };
+            done += panels;
+        }
+    }
+    r->converts = converts;
+    r->convert_count = count;
+    r->pool = pool;
+    r->pool_count = r->image_count;
+}
+
+static void test_run__images_in_parts_are_the_same_images(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        fm_synthetic  what = { .seed = seed, .steps = 6, .weight_bytes = 3u << 19, .half = seed == 2, .texture = 1 };
+        fm_open_hooks hooks = { .read_ops = &faulty_ops, .edit_plan = convert_in_parts };
+        fm_synthetic_write(&what, path);
+        flashmem_run_options o = options_for(FLASHMEM_BUDGET_OFF, 0);
+        uint64_t             expected = outputs_of(&o, NULL, 1, NULL);
+        flashmem_model      *model;
+        flashmem_error       err = { 0 };
+        faulty_reset(seed % 2 ? &fm_read_threads : fm_read_backends()[0]);
+        faulty.delay = 300; /* conversions overtake reads that they do not wait for */
+        o.read_depth = 1;
+        o.read_bytes = 64 << 10;
+        if (fm_model_open(path, &o, &hooks, &model, &err) != FLASHMEM_OK) fail_msg("open: %s", err.message);
+        assert_true(run_and_close(model, 3, NULL) == expected);
     }
 }
 
@@ -228,6 +277,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_run__same_outputs_at_every_budget),
         cmocka_unit_test(test_run__same_outputs_through_images),
+        cmocka_unit_test(test_run__images_in_parts_are_the_same_images),
         cmocka_unit_test(test_run__slow_launches_and_fast_reads),
         cmocka_unit_test(test_run__every_backend_reads_the_same),
         cmocka_unit_test(test_run__other_inputs_other_outputs),

@@ -1,4 +1,5 @@
-fm_add_test(NAME test_null_runs SOURCES tests/null/test_null_runs.c tests/null/synthetic.c LABELS null streaming)
+fm_add_test(NAME test_null_runs SOURCES tests/null/test_null_runs.c tests/null/synthetic.c
+    tests/run/faulty_reads.c LABELS null streaming)
 fm_add_test(NAME test_null_failures SOURCES tests/null/test_null_failures.c tests/null/synthetic.c
     tests/run/faulty_reads.c LABELS null streaming)
 fm_add_test(NAME test_null_memory SOURCES tests/null/test_null_memory.c tests/null/synthetic.c LABELS null

@@ -18,6 +18,9 @@ typedef struct faulty_plan {
     int                refuse_direct;      /* every read through an fd other than this gives -EINVAL; 0: off */
     int                refuse_open;        /* open fails with this errno */
     int64_t            reads, large_reads; /* submitted so far */
+    int64_t            hold_at; /* this read comes back only once released is set and the reader looks again; -1: none */
+    _Atomic int        released;
+    uint32_t           delay; /* microseconds before every read */
 } faulty_plan;
 
 extern faulty_plan       faulty;

@@ -85,16 +85,25 @@ static void finish(fm_reader *reader) {
 typedef struct arrival {
     fm_reader *reader;
     uint32_t   object;
-    uint64_t   run;
+    uint64_t   bytes, run;
 } arrival;
 static bool arrived(void *user) {
     arrival *a = user;
-    return fm_reader_has(a->reader, a->object, a->run);
+    return fm_reader_has(a->reader, a->object, a->bytes, a->run);
+}
+
+static flashmem_status wait_for_part(fm_reader *reader, uint32_t object, uint64_t bytes, uint64_t run,
+                                     flashmem_error *err) {
+    arrival a = { reader, object, bytes, run };
+    return fm_progress_wait(&progress, FM_WAKE_ARRIVALS, arrived, &a, err);
 }
 
 static flashmem_status wait_for(fm_reader *reader, uint32_t object, uint64_t run, flashmem_error *err) {
-    arrival a = { reader, object, run };
-    return fm_progress_wait(&progress, FM_WAKE_ARRIVALS, arrived, &a, err);
+    return wait_for_part(reader, object, OBJECT, run, err);
+}
+
+static bool has(const fm_reader *reader, uint32_t object, uint64_t run) {
+    return fm_reader_has(reader, object, OBJECT, run);
 }
 
 static void expect_bytes(uint32_t object) {
@@ -141,29 +150,66 @@ static void test_reader__waits_for_launches_and_runs(void **state) {
         fm_reader_begin_run(reader, 0);
         assert_int_equal(wait_for(reader, 2, 0, &err), FLASHMEM_OK);
         usleep(30000);
-        assert_false(fm_reader_has(reader, 3, 0));
+        assert_false(has(reader, 3, 0));
         fm_progress_completed(&progress, 4);
         usleep(30000);
-        assert_false(fm_reader_has(reader, 3, 0));
+        assert_false(has(reader, 3, 0));
         fm_progress_completed(&progress, 5);
         assert_int_equal(wait_for(reader, 3, 0, &err), FLASHMEM_OK);
         usleep(30000);
-        assert_false(fm_reader_has(reader, 4, 0));
+        assert_false(has(reader, 4, 0));
         fm_progress_completed(&progress, 6);
         assert_int_equal(wait_for(reader, 5, 0, &err), FLASHMEM_OK);
         fm_progress_completed(&progress, 8); /* step 7 has ended: object 0 may be read for run 1 */
         assert_int_equal(wait_for(reader, 0, 1, &err), FLASHMEM_OK);
-        assert_true(fm_reader_has(reader, 1, 1)); /* resident */
-        assert_false(fm_reader_has(reader, 2, 1));
+        assert_true(has(reader, 1, 1)); /* resident */
+        assert_false(has(reader, 2, 1));
         fm_progress_completed(&progress, 10);
         assert_int_equal(wait_for(reader, 2, 1, &err), FLASHMEM_OK);
         fm_progress_completed(&progress, 10);
         usleep(30000);
-        assert_false(fm_reader_has(reader, 5, 1)); /* run 1 has not begun */
+        assert_false(has(reader, 5, 1)); /* run 1 has not begun */
         fm_reader_begin_run(reader, 1);
         fm_progress_completed(&progress, 16);
         assert_int_equal(wait_for(reader, 5, 1, &err), FLASHMEM_OK);
         assert_int_equal(fm_reader_record(reader, 1)->requested[1], 0);
+        finish(reader);
+    }
+}
+
+/* Who waits for the first bytes of an object is told as soon as they have come, while its last are still being read. */
+static void test_reader__tells_of_marks_before_the_object_is_whole(void **state) {
+    (void)state;
+    static const uint64_t marks[] = { UNIT, 3 * UNIT };
+    for (const fm_read_ops *const *ops = fm_read_backends(); *ops; ops++) {
+        faulty_reset(*ops);
+        faulty.hold_at = 7; /* reads of 128 KiB, three an object: object 2, units 2 and 3 */
+        fm_reader_config config = prepare(&faulty_ops);
+        objects[2].marks = marks;
+        objects[2].mark_count = 2;
+        fm_reader     *reader = open_reader(&config);
+        flashmem_error err = { 0 };
+        for (int i = 0; i < 1000 && !fm_reader_has(reader, 2, UNIT, 0); i++) usleep(5000);
+        assert_true(fm_reader_has(reader, 2, UNIT, 0));
+        assert_memory_equal(memory + 2 * OBJECT, file_bytes + 2 * OBJECT, UNIT);
+        assert_true(has(reader, 1, 0));
+        usleep(20000);
+        assert_false(fm_reader_has(reader, 2, 3 * UNIT, 0) || has(reader, 2, 0) || has(reader, 3, 0));
+        assert_false(fm_reader_has(reader, 2, UNIT, 1));
+        atomic_store(&faulty.released, 1);
+        fm_reader_begin_run(reader, 0); /* looks again */
+        assert_int_equal(wait_for_part(reader, 2, 3 * UNIT, 0, &err), FLASHMEM_OK);
+        assert_int_equal(wait_for(reader, 5, 0, &err), FLASHMEM_OK);
+        expect_bytes(2);
+        const fm_read_record *record = fm_reader_record(reader, 0);
+        uint64_t              first = fm_read_record_arrival(record, 2, UNIT);
+        assert_true(first > 0 && fm_read_record_arrival(record, 2, 3 * UNIT) >= first + 20000000);
+        assert_true(fm_read_record_arrival(record, 2, OBJECT) <= record->arrived[2]);
+        assert_true(fm_read_record_arrival(record, 2, 2 * UNIT) == first);
+        fm_progress_completed(&progress, STEPS); /* and so in the next run */
+        fm_reader_begin_run(reader, 1);
+        assert_int_equal(wait_for(reader, 5, 1, &err), FLASHMEM_OK);
+        assert_true(fm_reader_has(reader, 2, UNIT, 1) && !fm_reader_has(reader, 2, UNIT, 2));
         finish(reader);
     }
 }
@@ -177,14 +223,14 @@ static void test_reader__serial_reads_in_phases(void **state) {
     flashmem_error err = { 0 };
     fm_reader_begin_run(reader, 0);
     usleep(20000);
-    assert_false(fm_reader_has(reader, 0, 0));
+    assert_false(has(reader, 0, 0));
     assert_int_equal(fm_reader_phase(reader, &err), FLASHMEM_OK);
-    assert_true(fm_reader_has(reader, 1, 0) && !fm_reader_has(reader, 2, 0));
+    assert_true(has(reader, 1, 0) && !has(reader, 2, 0));
     fm_progress_completed(&progress, 4);
     usleep(20000);
-    assert_false(fm_reader_has(reader, 2, 0));
+    assert_false(has(reader, 2, 0));
     assert_int_equal(fm_reader_phase(reader, &err), FLASHMEM_OK);
-    assert_true(fm_reader_has(reader, 5, 0));
+    assert_true(has(reader, 5, 0));
     assert_int_equal(fm_reader_phase(reader, &err), FLASHMEM_OK); /* nothing left: returns */
     finish(reader);
 }
@@ -365,6 +411,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reader__delivers_whole_objects_in_order),
         cmocka_unit_test(test_reader__waits_for_launches_and_runs),
+        cmocka_unit_test(test_reader__tells_of_marks_before_the_object_is_whole),
         cmocka_unit_test(test_reader__serial_reads_in_phases),
         cmocka_unit_test(test_reader__continues_short_reads),
         cmocka_unit_test(test_reader__reports_errors_in_mid_stream),

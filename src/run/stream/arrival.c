@@ -1,4 +1,5 @@
-/* Chunks that come back: short reads go on, checksums are compared in file order, whole objects are published. */
+/* Chunks that come back: short reads go on, checksums are compared in file order, whole objects and what comes up to
+ * their marks are published. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -37,10 +38,19 @@ static flashmem_status check_units(fm_reader *reader, const fm_read_object *obje
     return FLASHMEM_OK;
 }
 
-static void publish(fm_reader *reader, const chunk *c) {
-    reader->records[c->run & 1].arrived[c->object] = fm_clock_ns();
-    reader->checked = 0;
-    atomic_store(&reader->arrived[c->object], c->run + 1);
+/* Tells who waits, if the object has come whole or past a mark. */
+static void publish(fm_reader *reader, const chunk *c, const fm_read_object *object) {
+    uint64_t arrived = c->run * (object->bytes / 4096) + reader->checked / 4096;
+    bool     whole = reader->checked == object->bytes, marked = false;
+    for (; reader->mark < object->mark_count && object->marks[reader->mark] <= reader->checked; reader->mark++)
+        marked = true;
+    if (whole) {
+        reader->records[c->run & 1].arrived[c->object] = fm_clock_ns();
+        reader->checked = 0;
+        reader->mark = 0;
+    }
+    if (!whole && !marked) return;
+    atomic_store(&reader->arrived[c->object], arrived);
     fm_progress_wake(reader->config.progress, FM_WAKE_ARRIVALS);
 }
 
@@ -64,7 +74,7 @@ bool fm_reader_check_oldest(fm_reader *reader) {
             .bytes = c->bytes,
             .object = c->object,
         };
-    if (end == object->bytes) publish(reader, c);
+    publish(reader, c, object);
     reader->ring_head = (reader->ring_head + 1) % reader->ring_size;
     reader->ring_count--;
     return true;

@@ -100,14 +100,10 @@ typedef struct object_wait {
 } object_wait;
 
 static bool objects_arrived(void *user) {
-    const object_wait    *w = user;
-    const fm_executor    *x = &w->model->executor;
-    const fm_replay      *r = &w->model->replay;
-    const fm_replay_step *step = &r->steps[w->step];
-    for (uint32_t u = 0; u < step->object_count; u++)
-        if (!fm_reader_has(w->model->reader, r->uses[step->first_object + u], x->run)) return false;
-    for (uint32_t i = x->convert_first[w->step]; i < x->convert_first[w->step + 1]; i++)
-        if (!fm_reader_has(w->model->reader, r->images[r->converts[x->converts[i]].image].object, x->run)) return false;
+    const object_wait *w = user;
+    const fm_executor *x = &w->model->executor;
+    for (uint32_t i = x->need_first[w->step]; i < x->need_first[w->step + 1]; i++)
+        if (!fm_reader_has(w->model->reader, x->needs[i].object, x->needs[i].bytes, x->run)) return false;
     return true;
 }
 

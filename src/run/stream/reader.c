@@ -365,9 +365,10 @@ void fm_reader_begin_run(fm_reader *reader, uint64_t run) {
     poke(reader);
 }
 
-bool fm_reader_has(const fm_reader *reader, uint32_t object, uint64_t run) {
-    uint64_t needed = reader->config.objects[object].resident ? 1 : run + 1;
-    return atomic_load(&reader->arrived[object]) >= needed;
+bool fm_reader_has(const fm_reader *reader, uint32_t object, uint64_t bytes, uint64_t run) {
+    const fm_read_object *o = &reader->config.objects[object];
+    uint64_t              before = o->resident ? 0 : run * (o->bytes / 4096); /* pages of the runs before */
+    return atomic_load(&reader->arrived[object]) >= before + (bytes + 4095) / 4096;
 }
 
 static bool phase_over(void *user) { return !atomic_load(&((fm_reader *)user)->phase); }
@@ -402,6 +403,20 @@ flashmem_status fm_reader_rows(fm_reader *reader, fm_row_batch *batch, flashmem_
 const fm_read_record *fm_reader_record(const fm_reader *reader, uint64_t run) {
     const fm_read_record *record = &reader->records[run & 1];
     return record->run == run ? record : &reader->no_record;
+}
+
+uint64_t fm_read_record_arrival(const fm_read_record *record, uint32_t object, uint64_t bytes) {
+    uint32_t low = 0, high = record->count; /* chunks lie in the order of objects */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (record->chunks[middle].object < object) low = middle + 1;
+        else high = middle;
+    }
+    for (uint64_t have = 0; low < record->count && record->chunks[low].object == object; low++) {
+        have += record->chunks[low].bytes;
+        if (have >= bytes) return record->chunks[low].check_to;
+    }
+    return record->arrived[object];
 }
 
 bool        fm_reader_is_direct(const fm_reader *reader) { return atomic_load(&reader->direct); }

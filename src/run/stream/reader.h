@@ -23,6 +23,9 @@ typedef struct fm_read_object {
     char           *to;                 /* 4096-aligned */
     const uint64_t *checksums;          /* XXH3-64 of each unit from the object's first byte */
     uint64_t        unit_bytes;
+    const uint64_t *marks;          /* rising byte counts below `bytes`, whole units: when so many of its first bytes have
+                                       arrived, those who wait are told */
+    uint32_t        mark_count;
     int32_t         after;          /* -1: the start of a run; else may be read once this launch has ended */
     uint8_t         wrap, resident; /* of the previous run; read in run 0 only */
     const char     *name;           /* of the weight, or what a bundle is called */
@@ -52,8 +55,8 @@ void fm_reader_close(fm_reader *reader);
 
 /* The caller's thread: run r begins (r counts up from 0). */
 void fm_reader_begin_run(fm_reader *reader, uint64_t run);
-/* Whether the object has arrived, checked, for that run.  Acquires its bytes. */
-bool fm_reader_has(const fm_reader *reader, uint32_t object, uint64_t run);
+/* Whether that many first bytes of the object (a mark, or all) have arrived, checked, for that run.  Acquires them. */
+bool fm_reader_has(const fm_reader *reader, uint32_t object, uint64_t bytes, uint64_t run);
 /* Launches have ended: any thread, cheap; for fm_progress.on_completed. */
 void fm_reader_completed(void *reader);
 /* Serial: reads until the next object's memory is not free or all is read; returns when everything has arrived. */
@@ -91,6 +94,8 @@ typedef struct fm_read_record {
     uint64_t        *requested, *arrived; /* per object */
 } fm_read_record;
 const fm_read_record *fm_reader_record(const fm_reader *reader, uint64_t run);
+/* When that many first bytes of the object had arrived and been checked; 0: not read in this run. */
+uint64_t fm_read_record_arrival(const fm_read_record *record, uint32_t object, uint64_t bytes);
 
 bool        fm_reader_is_direct(const fm_reader *reader);
 const char *fm_reader_backend(const fm_reader *reader); /* "io_uring"; "none" before the first read */

@@ -35,7 +35,7 @@ struct fm_reader {
     _Atomic uint64_t        pokes, needs, runs_begun;
     _Atomic int             asleep, stopping, dead, phase, direct;
     _Atomic(fm_row_batch *) rows;
-    _Atomic uint64_t       *arrived; /* per object: run + 1 */
+    _Atomic uint64_t       *arrived; /* per object: pages (of 4 KiB) of all runs that have arrived; only grows */
 
     /* The thread's own. */
     uint64_t       run, offset; /* the next chunk's */
@@ -45,6 +45,7 @@ struct fm_reader {
     uint32_t       ring_size, ring_head, ring_count;
     uint32_t       in_flight, chunks_in_flight;
     uint64_t       checked; /* bytes of the oldest unfinished object whose checksums have been compared */
+    uint32_t       mark;    /* the next of its marks */
     row_span       spans[FM_ROW_SLOTS];
     uint32_t       chunk_capacity; /* of each record */
     fm_read_record records[2];     /* by the parity of the run */
