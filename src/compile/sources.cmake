@@ -80,7 +80,16 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/pipeline.c
     src/compile/planner.c)
 
-list(APPEND FM_COMPILE_SOURCES src/compile/plan/capacity.c)
-if(EXISTS ${CMAKE_SOURCE_DIR}/src/compile/plan/problem.c) # whose fm_overlap_problem_finish it calls
-    list(APPEND FM_COMPILE_SOURCES src/compile/plan/instance.c)
-endif()
+list(APPEND FM_COMPILE_SOURCES
+    src/compile/plan/bounds.c
+    src/compile/plan/capacity.c
+    src/compile/plan/complete.c
+    src/compile/plan/greedy.c
+    src/compile/plan/instance.c
+    src/compile/plan/label_set.c
+    src/compile/plan/labels.c
+    src/compile/plan/labels_plan.c
+    src/compile/plan/problem.c
+    src/compile/plan/problem_verify.c
+    src/compile/plan/segments.c
+    src/compile/plan/tiers.c)

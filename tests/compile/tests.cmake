@@ -20,7 +20,11 @@ endforeach()
 
 fm_add_test(NAME test_ops_macs SOURCES tests/compile/test_ops_macs.c tests/compile/ops_case.c LIBS flashmem_compile
     LABELS compile)
-if(EXISTS ${CMAKE_SOURCE_DIR}/src/compile/plan/problem.c)
-    fm_add_test(NAME test_plan_instance SOURCES tests/compile/test_plan_instance.c tests/compile/onnx_writer.c
-        LIBS flashmem_compile LABELS compile)
-endif()
+fm_add_test(NAME test_plan_instance SOURCES tests/compile/test_plan_instance.c tests/compile/onnx_writer.c
+    LIBS flashmem_compile LABELS compile)
+
+foreach(name test_plan_optimum test_plan_verify test_plan_problem test_plan_labels)
+    fm_add_test(NAME ${name} SOURCES tests/compile/plan/${name}.c tests/compile/plan/plan_case.c LIBS flashmem_compile
+        LABELS compile plan)
+endforeach()
+fm_add_program(NAME solve_problem SOURCES tests/compile/plan/solve_problem.c LIBS flashmem_compile FOLDER tests)

@@ -1,0 +1,333 @@
+/* The exact label algorithm (shortest remaining processing time as dynamic programming), backwards in time.
+ *
+ *     for each step with weights due, last first:
+ *         serve    every slot since the step before: each waiting weight pays a step, the shortest remainders are served
+ *         decide   weight by weight: every label once with it preloaded, once with it streamed
+ *         keep     of equal labels the cheapest; none that another dominates; none whose cost + V reaches a known plan;
+ *                  of more than `width` the most promising ones, and the least cost + V of the others bounds them all
+ *
+ * Where distance is paid by the chunk a label's remainders are one number, their sum, and V is exact. */
+#include "compile/plan/labels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "compile/plan/label_set.h"
+
+enum { MOST_STAGES = 4 << 20 }; /* columns of stage rows; with more the row behind them bounds every stage */
+enum { MOST_RESTS = 16 << 20 }; /* remainders in one set: 64 MiB; beyond that the width falls */
+enum { CLOCK_EVERY = 1 << 14 }; /* labels */
+
+typedef struct search {
+    const fm_bounds        *bounds;
+    const fm_segment       *segment;
+    const fm_labels_limits *limits;
+    int64_t                 known;   /* only plans below this are looked for */
+    int64_t                 dropped; /* least cost + V of labels beyond the width */
+    fm_label_set            sets[2], *now, *next;
+    fm_history              history;
+    int64_t                *stages; /* V before each weight of the present row, and behind the last */
+    size_t                  stages_room;
+    bool                    staged;
+    int64_t                *keys; /* of the present labels */
+    uint32_t                keys_room, since_clock;
+    bool                    stopped;
+} search;
+
+static bool past_deadline(search *s) {
+    if (++s->since_clock < CLOCK_EVERY) return s->stopped;
+    s->since_clock = 0;
+    s->stopped = s->stopped || fm_clock_seconds() > s->limits->deadline;
+    return s->stopped;
+}
+
+/* ---- stages: V while the weights of one row are being decided ---- */
+
+static bool stages_make(search *s, const fm_bound_row *row) {
+    size_t count = (size_t)(row->to - row->from) * row->columns;
+    s->staged = count <= MOST_STAGES;
+    if (!s->staged) return true;
+    if (count > s->stages_room) {
+        free(s->stages);
+        s->stages_room = 0;
+        s->stages = malloc(count * sizeof *s->stages);
+        if (!s->stages) return false;
+        s->stages_room = count;
+    }
+    for (uint32_t k = row->to; k-- > row->from;) {
+        const int64_t *after = k + 1 == row->to ? row->cost : s->stages + (size_t)(k + 1 - row->from) * row->columns;
+        fm_bounds_decide(s->bounds, &s->segment->weights[k], row->columns, after,
+                         s->stages + (size_t)(k - row->from) * row->columns);
+    }
+    return true;
+}
+
+/* V before weight k of the row is decided; streaming less never costs more later, so the row itself bounds too. */
+static const int64_t *stage(const search *s, const fm_bound_row *row, uint32_t k) {
+    return k < row->to && s->staged ? s->stages + (size_t)(k - row->from) * row->columns : row->cost;
+}
+
+/* ---- serve ---- */
+
+static void serve_slot(const search *s, fm_label *label, uint32_t *rests, uint32_t capacity) {
+    uint32_t left = capacity < label->total ? capacity : label->total;
+    label->cost += s->segment->step_cost * (int64_t)(s->segment->by_chunk ? label->total : label->count);
+    label->total -= left;
+    while (left) {
+        uint32_t *shortest = &rests[label->count - 1];
+        if (*shortest > left) {
+            *shortest -= left;
+            break;
+        }
+        left -= *shortest;
+        label->count--;
+    }
+}
+
+/* Slots from..to-1, the later first; flight is what waits before `from` serves. */
+static void serve(search *s, uint32_t from, uint32_t to) {
+    for (uint32_t i = 0; i < s->now->count; i++) {
+        fm_label *label = &s->now->labels[i];
+        label->flight = 0;
+        for (uint32_t l = to; l-- > from && label->total;) {
+            if (l == from) label->flight = label->total;
+            serve_slot(s, label, s->now->rests + label->rests, s->segment->capacity[l]);
+        }
+    }
+}
+
+/* ---- keep ---- */
+
+/* Whether the label can still lead to a plan below the known one. */
+static bool hopeful(const search *s, const fm_bound_row *row, const int64_t *v, const fm_label *label) {
+    return label->total <= row->most && label->cost + fm_bound_at(s->bounds, v, label->total) < s->known;
+}
+
+/* Takes the label whose remainders stand behind those of `next`; its history is the set's from here. */
+static bool keep(search *s, const fm_label *label) {
+    bool kept;
+    if (!fm_label_set_add(s->next, label, &kept)) return false;
+    if (!kept) fm_history_drop(&s->history, label->history);
+    return true;
+}
+
+static void swap_sets(search *s) {
+    fm_label_set *now = s->now;
+    s->now = s->next;
+    s->next = now;
+}
+
+/* After serving: sorted by cost again, without equal and dominated ones. */
+static bool settle(search *s, const fm_bound_row *row) {
+    const int64_t *v = stage(s, row, row->from);
+    fm_label_set_sort(s->now);
+    if (!fm_label_set_clear(s->next, s->now->count)) return false;
+    for (uint32_t i = 0; i < s->now->count; i++) {
+        fm_label *label = &s->now->labels[i];
+        if (!hopeful(s, row, v, label)) {
+            fm_history_drop(&s->history, label->history);
+            continue;
+        }
+        if (!fm_label_set_reserve(s->next, label->count)) return false;
+        memcpy(s->next->rests + s->next->used, s->now->rests + label->rests, label->count * sizeof *s->now->rests);
+        if (!keep(s, label)) return false;
+    }
+    swap_sets(s);
+    return true;
+}
+
+static int rising(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The width that also keeps the remainders in bounds. */
+static uint32_t width_now(const search *s, uint32_t width) {
+    uint64_t fits = s->now->used > MOST_RESTS ? (uint64_t)s->now->count * MOST_RESTS / s->now->used : width;
+    return fits < width ? (fits ? (uint32_t)fits : 1) : width;
+}
+
+/* Leaves the `width` labels of the least cost + v. */
+static bool cut(search *s, const int64_t *v, uint32_t width) {
+    fm_label_set *set = s->now;
+    uint32_t      kept = 0, equal = 0;
+    width = width_now(s, width);
+    if (set->count <= width) return true;
+    if (set->count > s->keys_room) {
+        free(s->keys);
+        s->keys_room = 0;
+        s->keys = malloc(set->count * sizeof *s->keys);
+        if (!s->keys) return false;
+        s->keys_room = set->count;
+    }
+    for (uint32_t i = 0; i < set->count; i++)
+        s->keys[i] = set->labels[i].cost + fm_bound_at(s->bounds, v, set->labels[i].total);
+    qsort(s->keys, set->count, sizeof *s->keys, rising);
+    int64_t last = s->keys[width - 1];
+    if (s->keys[width] < s->dropped) s->dropped = s->keys[width];
+    for (uint32_t i = 0; i < width; i++) equal += s->keys[i] == last;
+    for (uint32_t i = 0; i < set->count; i++) {
+        fm_label *label = &set->labels[i];
+        int64_t   key = label->cost + fm_bound_at(s->bounds, v, label->total);
+        if (key < last || (key == last && equal)) {
+            equal -= key == last;
+            set->labels[kept++] = *label;
+        } else {
+            fm_history_drop(&s->history, label->history);
+        }
+    }
+    set->count = kept;
+    return true;
+}
+
+/* ---- decide ---- */
+
+static bool add_preloaded(search *s, const fm_label *from, uint32_t k) {
+    fm_label label = *from;
+    label.cost += s->segment->weights[k].cost;
+    if (!fm_label_set_reserve(s->next, from->count) || !fm_history_push(&s->history, from->history, k, &label.history))
+        return false;
+    memcpy(s->next->rests + s->next->used, s->now->rests + from->rests, from->count * sizeof *s->now->rests);
+    return keep(s, &label);
+}
+
+static bool add_streamed(search *s, const fm_label *from, uint32_t chunks, bool binding) {
+    fm_label        label = *from;
+    const uint32_t *old = s->now->rests + from->rests;
+    uint32_t        i = 0;
+    if (!fm_label_set_reserve(s->next, (size_t)from->count + 1)) return false;
+    uint32_t *rests = s->next->rests + s->next->used;
+    label.total += chunks;
+    if (binding) label.flight += chunks;
+    if (s->segment->by_chunk) {
+        label.count = 1;
+        rests[0] = label.total;
+    } else {
+        for (; i < from->count && old[i] >= chunks; i++) rests[i] = old[i];
+        rests[i] = chunks;
+        memcpy(rests + i + 1, old + i, (from->count - i) * sizeof *old);
+        label.count++;
+    }
+    fm_history_take(&s->history, label.history);
+    return keep(s, &label);
+}
+
+/* Both children of every label, in order of cost: two runs of the same order, merged. */
+static bool decide(search *s, const fm_bound_row *row, uint32_t k, bool binding) {
+    const fm_segment_weight *w = &s->segment->weights[k];
+    const int64_t           *v = stage(s, row, k + 1);
+    const fm_label          *labels = s->now->labels;
+    uint32_t                 count = s->now->count, streamed = 0, preloaded = 0;
+    if (!fm_label_set_clear(s->next, 2 * count)) return false;
+    while (preloaded < count) {
+        if (past_deadline(s)) return true;
+        if (streamed < count && labels[streamed].cost <= labels[preloaded].cost + w->cost) {
+            fm_label child = labels[streamed];
+            child.total += w->chunks;
+            bool fits = child.total >= w->chunks &&
+                        !(binding && (uint64_t)child.flight + w->chunks > s->segment->m_peak);
+            if (fits && hopeful(s, row, v, &child) && !add_streamed(s, &labels[streamed], w->chunks, binding))
+                return false;
+            streamed++;
+        } else {
+            fm_label child = labels[preloaded];
+            child.cost += w->cost;
+            if (hopeful(s, row, v, &child) && !add_preloaded(s, &labels[preloaded], k)) return false;
+            preloaded++;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) fm_history_drop(&s->history, labels[i].history);
+    swap_sets(s);
+    return true;
+}
+
+/* Whether C2 can be felt at this step; where it cannot, flight must not keep equal labels apart. */
+static bool mark_binding(search *s, const fm_bound_row *row) {
+    uint64_t most = 0, due = 0;
+    for (uint32_t i = 0; i < s->now->count; i++)
+        if (s->now->labels[i].flight > most) most = s->now->labels[i].flight;
+    for (uint32_t k = row->from; k < row->to; k++) due += s->segment->weights[k].chunks;
+    if (most + due > s->segment->m_peak) return true;
+    for (uint32_t i = 0; i < s->now->count; i++) s->now->labels[i].flight = 0;
+    return false;
+}
+
+/* When time is up: what has been dropped and what is left, as far as weight k of the row, bound every plan. */
+static void bound_rest(search *s, const fm_bound_row *row, uint32_t k) {
+    const int64_t *v = stage(s, row, k);
+    for (uint32_t i = 0; i < s->now->count; i++) {
+        const fm_label *label = &s->now->labels[i];
+        int64_t         key = label->cost + fm_bound_at(s->bounds, v, label->total);
+        if (key < s->dropped) s->dropped = key;
+    }
+}
+
+static bool decide_row(search *s, const fm_bound_row *row, uint32_t width) {
+    bool binding = mark_binding(s, row);
+    if (!stages_make(s, row) || !settle(s, row)) return false;
+    for (uint32_t k = row->from; k < row->to; k++) {
+        if (!decide(s, row, k, binding)) return false;
+        if (s->stopped) {
+            bound_rest(s, row, k);
+            return true;
+        }
+        if (!cut(s, stage(s, row, k + 1), k + 1 < row->to ? s->limits->width : width)) return false;
+    }
+    return true;
+}
+
+/* ---- the search ---- */
+
+static bool run(search *s) {
+    uint32_t served = s->segment->slots, cut_at = served;
+    if (!fm_label_set_clear(s->now, 1)) return false;
+    fm_label root = { .history = FM_NO_HISTORY };
+    if (!keep(s, &root)) return false; /* `next` is empty as well */
+    swap_sets(s);
+    for (uint32_t r = s->bounds->row_count; r-- > 0 && !s->stopped;) {
+        const fm_bound_row *row = &s->bounds->rows[r];
+        bool                at_window = s->limits->window && cut_at - row->due >= s->limits->window;
+        serve(s, row->due, served);
+        served = row->due;
+        if (at_window) cut_at = row->due;
+        if (!decide_row(s, row, at_window ? 1 : s->limits->width)) return false;
+    }
+    if (!s->stopped) serve(s, 0, served);
+    return true;
+}
+
+static void take_best(search *s, uint8_t *preload, fm_labels_result *result) {
+    const fm_label *best = NULL;
+    for (uint32_t i = 0; i < s->now->count; i++) {
+        const fm_label *label = &s->now->labels[i];
+        if (!label->total && label->cost < s->known && (!best || label->cost < best->cost)) best = label;
+    }
+    if (!best) return;
+    result->found = true;
+    result->objective = best->cost;
+    memset(preload, 0, s->segment->weight_count);
+    for (uint32_t h = best->history; h != FM_NO_HISTORY; h = s->history.nodes[h].parent)
+        preload[s->history.nodes[h].weight] = 1;
+}
+
+flashmem_status fm_labels_solve(const fm_bounds *bounds, const fm_labels_limits *limits, int64_t known,
+                                uint8_t *preload, fm_labels_result *result) {
+    search s = {
+        .bounds = bounds, .segment = bounds->segment, .limits = limits, .known = known, .dropped = FM_COST_INFINITE
+    };
+    s.now = &s.sets[0];
+    s.next = &s.sets[1];
+    *result = (fm_labels_result){ .objective = known };
+    bool memory = fm_label_set_clear(s.next, 1) && run(&s);
+    if (memory && !s.stopped) take_best(&s, preload, result);
+    result->stopped = s.stopped;
+    result->bound = s.dropped < result->objective ? s.dropped : result->objective;
+    if (result->bound < bounds->least) result->bound = bounds->least;
+    fm_label_set_free(&s.sets[0]);
+    fm_label_set_free(&s.sets[1]);
+    fm_history_free(&s.history);
+    free(s.stages);
+    free(s.keys);
+    return memory ? FLASHMEM_OK : FLASHMEM_OUT_OF_MEMORY;
+}
