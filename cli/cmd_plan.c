@@ -55,26 +55,64 @@ static int describe_device(const cli_options *options, const flashmem_run_option
     return 0;
 }
 
-static int plan_with(const cli_options *options, flashmem_planner *planner, const flashmem_run_options *run,
-                     const flashmem_device *device) {
+/* The options of the overlap problem.  False: bad usage, message printed. */
+static bool overlap_options(const cli_options *options, flashmem_plan_options *to) {
+    double chunk = 0, m_peak = 0;
+    bool   overlap = options->objective && !strcmp(options->objective, "opg");
+    if (options->objective && !overlap && strcmp(options->objective, "timed"))
+        return cli_usage("--objective is timed or opg, not '%s'", options->objective);
+    if (!overlap && !options->instance) {
+        const char *only = options->solver         ? "--solver"
+                           : options->time_limit   ? "--time-limit"
+                           : options->lambda       ? "--lambda"
+                           : options->chunk        ? "--chunk"
+                           : options->m_peak       ? "--m-peak"
+                           : options->profile      ? "--profile"
+                           : options->fusion       ? "--fusion"
+                           : options->dump_problem ? "--dump-problem"
+                                                   : NULL;
+        return only ? cli_usage("%s belongs to --objective opg", only) : true;
+    }
+    to->objective = FLASHMEM_OBJECTIVE_OPG;
+    to->solver = options->solver;
+    to->fusion = options->fusion;
+    to->instance = options->instance;
+    if (options->profile) to->profile = options->profile;
+    else if (!to->instance && !cli_is_pack(options->path)) to->instance = "u:A";
+    if (options->time_limit && !cli_parse_number("--time-limit", options->time_limit, 1e-3, 1e6, &to->time_limit))
+        return false;
+    if (options->lambda && !cli_parse_number("--lambda", options->lambda, 0, 1, &to->lambda)) return false;
+    if (options->chunk && !cli_parse_bytes(options->chunk, &chunk)) return false;
+    if (options->m_peak && !cli_parse_bytes(options->m_peak, &m_peak)) return false;
+    if (options->chunk && (chunk < 4096 || chunk > 1e9)) return cli_usage("--chunk is 4 KiB to 1 GB");
+    if (options->m_peak && (m_peak < 1 || m_peak > 1e15)) return cli_usage("--m-peak is 1 byte to 1 PB");
+    to->chunk_bytes = (uint64_t)chunk;
+    to->m_peak_bytes = (uint64_t)m_peak;
+    return true;
+}
+
+static int plan_with(const cli_options *options, flashmem_planner *planner, flashmem_plan_options *to) {
     static const cli_pack none = { .cache = "none" };
-    flashmem_plan_options to;
     flashmem_error        error = { 0 };
     const flashmem_plan  *plan;
-    flashmem_plan_options_init(&to);
-    to.device = device;
-    to.budget_kind = run->budget_kind;
-    to.budget_value = run->budget_value;
-    to.slab_bytes = run->slab_bytes;
-    to.runs = run->runs;
-    to.program = run->program;
-    if (flashmem_planner_plan(planner, &to, &plan, &error)) return cli_fail(&error);
+    if (flashmem_planner_plan(planner, to, &plan, &error)) return cli_fail(&error);
     int code = show(options, &none, plan);
     flashmem_plan_free(plan);
     return code;
 }
 
-static int plan_model(const cli_options *options, const cli_shape_texts *texts, const flashmem_run_options *run) {
+static void run_options_too(const flashmem_run_options *run, const flashmem_device *device,
+                            flashmem_plan_options *to) {
+    to->device = device;
+    to->budget_kind = run->budget_kind;
+    to->budget_value = run->budget_value;
+    to->slab_bytes = run->slab_bytes;
+    to->runs = run->runs;
+    to->program = run->program;
+}
+
+static int plan_model(const cli_options *options, const cli_shape_texts *texts, const flashmem_run_options *run,
+                      flashmem_plan_options *to) {
     static cli_shapes        shapes;
     flashmem_compile_options compile;
     flashmem_planner        *planner;
@@ -83,12 +121,12 @@ static int plan_model(const cli_options *options, const cli_shape_texts *texts, 
     cli_options              with_shapes = *options;
     with_shapes.shapes = texts->list;
     if (!cli_compile_options(&with_shapes, &shapes, &compile)) return 2;
-    int code = cli_choose_layout(options, &compile.layout);
-    if (!code) code = describe_device(options, run, compile.layout, &device);
+    int code = to->instance ? 0 : cli_choose_layout(options, &compile.layout); /* an instance needs no device */
+    if (!code && !to->instance) code = describe_device(options, run, compile.layout, &device);
     if (code) return code;
-    compile.image_limit = 0;
     if (flashmem_planner_open(options->path, &compile, &planner, &error)) return cli_fail(&error);
-    code = plan_with(options, planner, run, &device);
+    run_options_too(run, to->instance ? NULL : &device, to);
+    code = plan_with(options, planner, to);
     flashmem_planner_close(planner);
     return code;
 }
@@ -96,14 +134,16 @@ static int plan_model(const cli_options *options, const cli_shape_texts *texts, 
 int cmd_plan(const cli_options *options) {
     cli_pack             pack;
     cli_shape_texts      texts;
-    cli_arrays           none = { 0 };
-    flashmem_run_options run;
-    if (!cli_run_options(options, &run)) return 2;
+    cli_arrays            none = { 0 };
+    flashmem_run_options  run;
+    flashmem_plan_options to;
+    flashmem_plan_options_init(&to);
+    if (!cli_run_options(options, &run) || !overlap_options(options, &to)) return 2;
     run.plan_only = 1;
     cli_catch_interrupt(cli_pack_interrupt);
     if (!cli_is_pack(options->path)) {
         int code = cli_inputs_shapes(&texts, &none, options);
-        return code ? code : plan_model(options, &texts, &run);
+        return code ? code : plan_model(options, &texts, &run, &to);
     }
     int code = cli_pack_get(&pack, options, &options->shapes);
     if (code) return code;

@@ -160,6 +160,13 @@ bool cli_parse_bytes(const char *text, double *bytes) {
     return true;
 }
 
+bool cli_parse_number(const char *flag, const char *text, double least, double most, double *out) {
+    char *end;
+    *out = strtod(text, &end);
+    if (end != text && !*end && *out >= least && *out <= most) return true;
+    return cli_usage("%s is a number from %g to %g, not '%s'", flag, least, most, text);
+}
+
 bool cli_parse_budget(const char *text, flashmem_budget_kind *kind, double *value) {
     static const struct {
         const char          *name;

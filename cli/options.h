@@ -39,6 +39,18 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(COUNT, program, "--program", NULL, CMD_MODEL, "N", "program of the pack (0)")                                  \
     X(FLAG, verify, "--verify", NULL, CMD_PLAN | CMD_INSPECT, NULL, "plan: check every constraint again; inspect: read and check every weight") \
     X(FLAG, minimum, "--minimum", NULL, CMD_PLAN, NULL, "print only the minimum budget in bytes")                    \
+    X(TEXT, objective, "--objective", NULL, CMD_PLAN, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
+    X(TEXT, solver, "--solver", NULL, CMD_PLAN, "NAME", "opg: auto, labels, cpsat, greedy, width1, soften, preload, window (auto)") \
+    X(TEXT, time_limit, "--time-limit", NULL, CMD_PLAN, "SECONDS", "opg: of the solver (150)")                       \
+    X(TEXT, lambda, "--lambda", NULL, CMD_PLAN, "0..1", "opg: weight of preloaded memory against distance (0.9)")     \
+    X(TEXT, chunk, "--chunk", NULL, CMD_PLAN, "BYTES", "opg: chunk (256KiB; instances 1MiB)")                         \
+    X(TEXT, m_peak, "--m-peak", NULL, CMD_PLAN, "BYTES", "opg: cap on converted bytes in flight (500M)")              \
+    X(TEXT, instance, "--instance", NULL, CMD_PLAN, "u:A..f:C", "opg: of the graph and a class table, no device: see docs/planning.md") \
+    X(TEXT, profile, "--profile", NULL, CMD_PLAN, "FILE|table", "opg: kernel times and load capacities of a device profile, or the class table") \
+    X(FLAG, fusion, "--fusion", NULL, CMD_PLAN, NULL, "opg: split fused steps where that lowers the objective")        \
+    X(FLAG, order, "--order", NULL, CMD_PLAN, NULL, "let CP-SAT order independent branches under the memory cap")      \
+    X(FLAG, placement, "--placement", NULL, CMD_PLAN, NULL, "let CP-SAT place what is alive without fragmentation")    \
+    X(TEXT, dump_problem, "--dump-problem", NULL, CMD_PLAN, "FILE", "opg: write problem and solution as JSON")         \
     X(COUNT, cold, "--cold", NULL, CMD_BENCH, "N", "cold samples, each a fresh process (9)")                         \
     X(COUNT, warm, "--warm", NULL, CMD_BENCH, "N", "warm inferences in one process (0)")                             \
     X(TEXT, peer, "--peer", NULL, CMD_BENCH, "CMD", "command that prints JSON, run in turns with ours")              \
@@ -75,6 +87,8 @@ void cli_options_help(int command_bit);
 
 /* Values with units.  False: message printed.  Powers of 1000: K M G (KB MB GB); of 1024: KiB MiB GiB. */
 bool cli_parse_bytes(const char *text, double *bytes);
+/* A finite number from least to most; flag names the option in the message. */
+bool cli_parse_number(const char *flag, const char *text, double least, double most, double *out);
 bool cli_parse_budget(const char *text, flashmem_budget_kind *kind, double *value);
 bool cli_parse_shape(const char *text, flashmem_shape *shape, char *name, size_t name_bytes);
 

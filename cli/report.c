@@ -93,6 +93,10 @@ int cli_report_plan(const char *path, const cli_pack *pack, const flashmem_plan 
                              "predicted_latency_ms", p->latency * 1e3, "predicted_stall_ms", p->stall * 1e3,
                              "average_bytes", p->average_bytes, "kernel_steps", (int)p->kernel_steps, "capacities",
                              p->capacities);
+    if (p->fused_objective > 0) {
+        json_object_set_new(plan, "fused_objective", json_real(p->fused_objective));
+        json_object_set_new(plan, "splits", json_integer(p->split_count));
+    }
     json_t *memory = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "budget_bytes", (json_int_t)p->budget_bytes,
                                "planned_peak_bytes", (json_int_t)p->peak_bytes, "live_bound_bytes",
                                (json_int_t)p->live_bound_bytes, "minimum_budget_bytes", (json_int_t)p->minimum_bytes,

@@ -97,6 +97,8 @@ typedef struct flashmem_plan {
     double      lambda;
     uint64_t    chunk_bytes, m_peak_bytes;
     uint32_t    m_peak_chunks, peak_chunks;
+    uint32_t    split_count;     /* fused steps that were split again */
+    double      fused_objective; /* before that; 0 where fusion was not asked for */
     uint32_t    weight_count;   const flashmem_plan_weight *weights;
     uint32_t    load_count;     const flashmem_plan_load   *loads;
 } flashmem_plan;

@@ -1,5 +1,5 @@
 /* Planning without running: a model is imported and lowered, or a pack opened; then plans for any device. */
-#include "flashmem/planner.h"
+#include "compile/planner_internal.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -8,28 +8,8 @@
 
 #include "base/clock.h"
 #include "compile/pack.h"
-#include "compile/pipeline.h"
 #include "schedule/budget.h"
 #include "schedule/plan_view.h"
-
-struct flashmem_planner {
-    flashmem_compile_options options;
-    fm_compilation           compilation; /* of a model */
-    fm_lower                 lower;
-    fm_pack                  pack; /* path NULL: of a model */
-    char                    *path;
-    fm_packed                packed;
-    fm_program               program;
-    flashmem_layout          layout;
-    uint64_t                 weight_bytes;
-};
-
-typedef struct planned { /* what a flashmem_plan handed out is the beginning of */
-    flashmem_plan     plan;
-    fm_arena         *arena; /* of this and all below */
-    fm_replay_request request;
-    fm_replay         replay;
-} planned;
 
 void flashmem_plan_options_init(flashmem_plan_options *options) {
     *options = (flashmem_plan_options){ .size = sizeof *options, .lambda = -1 };
@@ -51,13 +31,18 @@ static flashmem_status open_pack(flashmem_planner *p, flashmem_error *err) {
     p->program = p->pack.programs[0]; /* until a plan asks for another */
     p->layout = (flashmem_layout)p->pack.header.layout;
     p->weight_bytes = p->pack.header.float_weight_bytes;
+    p->lowered = true;
     return FLASHMEM_OK;
 }
 
-static flashmem_status open_model(flashmem_planner *p, flashmem_error *err) {
+/* The first plan that needs the program makes it: instances are of the graph as imported. */
+static flashmem_status lower_model(flashmem_planner *p, flashmem_error *err) {
     fm_compilation *c = &p->compilation;
     fm_pack_layout  layout;
-    FM_TRY(fm_compile_import(c, err));
+    if (p->lowered) return FLASHMEM_OK;
+    if (fm_arena_trap(c->arena))
+        return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory, %zu bytes were in use", p->path,
+                       fm_arena_bytes(c->arena));
     FM_TRY(fm_compile_simplify(c, err));
     FM_TRY(fm_compile_lower(c, &p->lower, err));
     p->program = fm_builder_program(&p->lower.builder);
@@ -65,6 +50,7 @@ static flashmem_status open_model(flashmem_planner *p, flashmem_error *err) {
     p->packed = (fm_packed){ p->lower.records, (uint32_t)p->lower.weight_count, layout.objects, layout.object_count };
     p->layout = p->options.layout;
     p->weight_bytes = fm_lower_float_bytes(&p->lower);
+    p->lowered = true;
     return FLASHMEM_OK;
 }
 
@@ -78,7 +64,7 @@ static flashmem_status open_arena(flashmem_planner *p, flashmem_error *err) {
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory, %zu bytes were in use", p->path,
                        fm_arena_bytes(c->arena));
     fm_graph_init(&c->graph, c->arena, p->path, &c->log);
-    return open_model(p, err);
+    return fm_compile_import(c, err);
 }
 
 flashmem_status flashmem_planner_open(const char *path, const flashmem_compile_options *compile, flashmem_planner **out,
@@ -148,7 +134,7 @@ static flashmem_status set_device(const flashmem_planner *p, const flashmem_plan
     return FLASHMEM_OK;
 }
 
-static flashmem_status plan_timed(const flashmem_planner *p, const flashmem_plan_options *o, planned *out,
+static flashmem_status plan_timed(const flashmem_planner *p, const flashmem_plan_options *o, fm_planned *out,
                                   flashmem_error *err) {
     fm_replay_request *r = &out->request;
     fm_log             log = { p->options.log, p->options.user };
@@ -179,13 +165,14 @@ static flashmem_status choose_program(flashmem_planner *p, uint32_t program, fla
     return FLASHMEM_OK;
 }
 
-static flashmem_status plan_into(const flashmem_planner *p, const flashmem_plan_options *o, planned *out,
+static flashmem_status plan_into(flashmem_planner *p, const flashmem_plan_options *o, fm_planned *out,
                                  flashmem_error *err) {
     if (fm_arena_trap(out->arena))
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory to plan, %zu bytes were in use", p->path,
                        fm_arena_bytes(out->arena));
-    FM_TRY(plan_timed(p, o, out, err));
+    FM_TRY(o->instance ? fm_planner_instance(p, o, out, err) : plan_timed(p, o, out, err));
     out->plan.model = fm_arena_strdup(out->arena, p->path);
+    if (o->instance) return FLASHMEM_OK;
     out->plan.device = fm_arena_strdup(out->arena, out->request.device.name);
     out->plan.weight_bytes = p->weight_bytes;
     return FLASHMEM_OK;
@@ -197,8 +184,9 @@ flashmem_status flashmem_planner_plan(flashmem_planner *p, const flashmem_plan_o
     fm_error_clear(err);
     *out = NULL;
     FM_TRY(check_options(options, &checked, err));
+    if (!checked.instance) FM_TRY(lower_model(p, err));
     FM_TRY(choose_program(p, checked.program, err));
-    planned *made = calloc(1, sizeof *made);
+    fm_planned *made = calloc(1, sizeof *made);
     if (made) made->arena = fm_arena_create();
     if (!made || !made->arena) {
         free(made);
@@ -211,8 +199,9 @@ flashmem_status flashmem_planner_plan(flashmem_planner *p, const flashmem_plan_o
 }
 
 void flashmem_plan_free(const flashmem_plan *plan) {
-    planned *made = (planned *)(uintptr_t)plan;
+    fm_planned *made = (fm_planned *)(uintptr_t)plan;
     if (!made) return;
+    fm_graph_close(&made->again.graph);
     fm_arena_destroy(made->arena);
     free(made);
 }

@@ -78,17 +78,20 @@ list(APPEND FM_COMPILE_SOURCES
 
 list(APPEND FM_COMPILE_SOURCES
     src/compile/pipeline.c
-    src/compile/planner.c)
+    src/compile/planner.c
+    src/compile/planner_overlap.c)
 
 list(APPEND FM_COMPILE_SOURCES
     src/compile/plan/bounds.c
     src/compile/plan/capacity.c
     src/compile/plan/complete.c
+    src/compile/plan/fusion.c
     src/compile/plan/greedy.c
     src/compile/plan/instance.c
     src/compile/plan/label_set.c
     src/compile/plan/labels.c
     src/compile/plan/labels_plan.c
+    src/compile/plan/overlap_view.c
     src/compile/plan/problem.c
     src/compile/plan/problem_verify.c
     src/compile/plan/segments.c

@@ -137,9 +137,10 @@ static bool is_weight(const fm_tensor *t) {
 
 /* The step that an elementwise node joins: of those that make what it reads, the one that begins last.  All it reads is
  * then made by that step or one before, so that steps can run in the order in which they begin. */
-static int64_t joined_step(const builder *b, const fm_node *node, fm_capacity_class c) {
+static int64_t joined_step(const builder *b, const fm_node *node, uint32_t index, fm_capacity_class c) {
     int64_t latest = NONE;
     if (!b->options->fused || c != FM_CAPACITY_ELEMENTWISE) return NONE;
+    if (b->options->split && b->options->split[index]) return NONE;
     for (uint32_t i = 0; i < node->input_count; i++) {
         int64_t made = node->inputs[i] ? root_of(b, node->inputs[i])->step : NONE;
         if (made > latest) latest = made;
@@ -162,7 +163,7 @@ static uint32_t *assign_steps(builder *b) {
             make_view(b, node);
             continue;
         }
-        int64_t at = joined_step(b, node, c);
+        int64_t at = joined_step(b, node, index, c);
         if (at == NONE) {
             at = (int64_t)b->step_count;
             FM_PUSH(b->arena, b->steps, b->step_count, b->step_capacity) = (step){
@@ -291,30 +292,73 @@ static uint64_t slab_bytes(const builder *b, const weight *w, uint32_t part) {
     return w->bytes - begin < b->options->slab_bytes ? w->bytes - begin : b->options->slab_bytes;
 }
 
+/* --- fusion ------------------------------------------------------------------------------------------------------- */
+
+static double seconds_of(const builder *b, double macs, double bytes) {
+    double compute = macs / macs_per_second(b->options->speed), moving = bytes / BYTES_PER_SECOND;
+    return (compute > moving ? compute : moving) + LAUNCH_SECONDS;
+}
+
+static uint64_t whole_bytes(double bytes) { return bytes >= 9e18 ? (uint64_t)9e18 : (uint64_t)bytes; }
+
+static uint64_t capacity_of(fm_capacity_class c, double seconds) {
+    return whole_bytes(growth(c) * seconds * LOAD_BYTES_PER_SECOND);
+}
+
+static double node_bytes(const fm_node *node) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i]) bytes += (double)tensor_bytes(node->inputs[i]);
+    for (uint32_t i = 0; i < node->output_count; i++)
+        if (node->outputs[i]) bytes += (double)tensor_bytes(node->outputs[i]);
+    return bytes;
+}
+
+flashmem_status fm_instance_candidates(const fm_graph *g, const fm_instance_options *options, fm_arena *arena,
+                                       fm_fusion_candidate **out, uint32_t *count, flashmem_error *err) {
+    builder  b = { .g = g, .options = options, .arena = arena };
+    size_t   capacity = 0, found = 0;
+    uint32_t index = 0;
+    *out = NULL;
+    FM_TRY(check_options(options, err));
+    list_tensors(&b);
+    const uint32_t *steps = assign_steps(&b);
+    collect_reads(&b, steps);
+    measure_steps(&b);
+    for (const fm_node *node = g->first; node; node = node->next, index++) {
+        const step *s = steps[index] == UINT32_MAX ? NULL : &b.steps[steps[index]];
+        if (!s || s->node == node || s->capacity_class != FM_CAPACITY_REUSABLE) continue;
+        uint64_t fused = capacity_of(FM_CAPACITY_REUSABLE, seconds_of(&b, s->macs, s->bytes));
+        uint64_t own = capacity_of(FM_CAPACITY_ELEMENTWISE, seconds_of(&b, 0, node_bytes(node)));
+        FM_PUSH(arena, *out, found, capacity) = (fm_fusion_candidate){
+            .name = fm_arena_printf(arena, "%s | %s", s->node->name ? s->node->name : s->node->op->name,
+                                    node->name ? node->name : node->op->name),
+            .step = steps[index], .source = index, .fused_bytes = fused, .split_bytes = fused + own
+        };
+    }
+    *count = (uint32_t)found;
+    return FLASHMEM_OK;
+}
+
 /* --- the problem -------------------------------------------------------------------------------------------------- */
 
 static const char *part_name(const builder *b, const char *name, uint32_t parts, uint32_t part) {
     return parts == 1 ? name : fm_arena_printf(b->arena, "%s#%u", name, part);
 }
 
-static uint64_t whole_bytes(double bytes) { return bytes >= 9e18 ? (uint64_t)9e18 : (uint64_t)bytes; }
-
 /* Parts share a step's time, its launch included, by the bytes of their slabs. */
 static fm_overlap_step *make_steps(const builder *b) {
     fm_overlap_step *out = fm_arena_array(b->arena, b->part_count, sizeof *out);
-    double           rate = macs_per_second(b->options->speed);
     for (size_t i = 0; i < b->step_count; i++) {
         const step *s = &b->steps[i];
-        double      compute = s->macs / rate, moving = s->bytes / BYTES_PER_SECOND;
-        double      seconds = (compute > moving ? compute : moving) + LAUNCH_SECONDS;
+        double      seconds = seconds_of(b, s->macs, s->bytes);
         for (uint32_t part = 0; part < s->parts; part++) {
             const weight *w = s->cut == NONE ? NULL : &b->weights[s->cut];
             double        share = w ? (double)slab_bytes(b, w, part) / (double)w->bytes : 1, own = seconds * share;
             out[s->first_part + part] = (fm_overlap_step){ .name = part_name(b, s->node->name, s->parts, part),
                                                            .capacity_class = s->capacity_class,
                                                            .seconds = own,
-                                                           .capacity_bytes = whole_bytes(growth(s->capacity_class) *
-                                                                                         own * LOAD_BYTES_PER_SECOND),
+                                                           .capacity_bytes = capacity_of(s->capacity_class, own),
                                                            .source = s->source };
         }
     }

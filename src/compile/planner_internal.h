@@ -1,0 +1,35 @@
+/* What the files of the planner share.  Who may include: compile/planner*.c. */
+#ifndef FM_COMPILE_PLANNER_INTERNAL_H
+#define FM_COMPILE_PLANNER_INTERNAL_H
+
+#include "compile/pipeline.h"
+#include "contract/pack.h"
+#include "flashmem/planner.h"
+#include "schedule/replay.h"
+
+struct flashmem_planner {
+    flashmem_compile_options options;
+    char                    *path;
+    fm_compilation           compilation; /* of a model; arena NULL: of a pack */
+    bool                     lowered;     /* what is below stands (of a model: its graph is no longer as imported) */
+    fm_lower                 lower;
+    fm_pack                  pack;
+    fm_packed                packed;
+    fm_program               program;
+    flashmem_layout          layout;
+    uint64_t                 weight_bytes;
+};
+
+typedef struct fm_planned { /* what a flashmem_plan handed out is the beginning of */
+    flashmem_plan     plan;
+    fm_arena         *arena; /* of this and all below */
+    fm_replay_request request;
+    fm_replay         replay;
+    fm_compilation    again; /* instances: the graph, once the planner's own was lowered */
+} fm_planned;
+
+/* planner_overlap.c: an overlap plan of an instance made from the graph as imported. */
+flashmem_status fm_planner_instance(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
+                                    flashmem_error *err);
+
+#endif
