@@ -333,19 +333,9 @@ static void solve(maker *m, fm_replay *out) {
 
 flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err) {
-    fm_replay_request checked = *request;
-    maker m = { .facts = { .pack = pack, .program = program, .request = &checked, .arena = arena }, .arena = arena };
+    maker m = { .arena = arena };
     memset(out, 0, sizeof *out);
-    if (checked.device.value_align == 0) checked.device.value_align = 128;
-    if (checked.device.value_align & (checked.device.value_align - 1) || checked.device.disk_bytes_per_second <= 0)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
-                       "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second", checked.device.value_align,
-                       checked.device.disk_bytes_per_second);
-    if (checked.device.memory_path != FLASHMEM_PATH_IN_PLACE &&
-        checked.device.memory_path != FLASHMEM_PATH_TEXTURE_COPY)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "memory path %d is not built yet: use in-place or texture-copy",
-                       checked.device.memory_path);
-    FM_TRY(fm_replay_analyse(&m.facts, err));
+    FM_TRY(fm_replay_analyse(&m.facts, pack, program, request, arena, err));
     make_candidates(&m);
     FM_TRY(find_minimum(&m, err));
     solve(&m, out);

@@ -89,8 +89,23 @@ static void order_objects(fm_replay_facts *f) {
     for (uint32_t i = 0; i < f->order_count; i++) f->order[i] = (uint32_t)keys[i];
 }
 
-flashmem_status fm_replay_analyse(fm_replay_facts *f, flashmem_error *err) {
-    const fm_program *p = f->program;
+static flashmem_status check_device(const flashmem_device *device, flashmem_error *err) {
+    if (device->value_align & (device->value_align - 1) || device->disk_bytes_per_second <= 0)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                       "alignment of %" PRIu64 " bytes, disk rate of %g bytes per second", device->value_align,
+                       device->disk_bytes_per_second);
+    if (device->memory_path != FLASHMEM_PATH_IN_PLACE && device->memory_path != FLASHMEM_PATH_TEXTURE_COPY)
+        return fm_fail(err, FLASHMEM_UNSUPPORTED, "memory path %d is not built yet: use in-place or texture-copy",
+                       device->memory_path);
+    return FLASHMEM_OK;
+}
+
+flashmem_status fm_replay_analyse(fm_replay_facts *f, const fm_packed *pack, const fm_program *p,
+                                  const fm_replay_request *request, fm_arena *arena, flashmem_error *err) {
+    *f = (fm_replay_facts){ .pack = pack, .program = p, .checked = *request, .arena = arena };
+    f->request = &f->checked;
+    if (f->checked.device.value_align == 0) f->checked.device.value_align = 128;
+    FM_TRY(check_device(&f->checked.device, err));
     f->weights = fm_arena_array(f->arena, f->pack->weight_count, sizeof *f->weights);
     f->values = fm_arena_array(f->arena, p->value_count, sizeof *f->values);
     f->order = fm_arena_array(f->arena, f->pack->object_count, sizeof *f->order);

@@ -1,9 +1,9 @@
 /* Stages of fm_replay_make, in order: facts (once), then for a slab size: cut, images, timed plan, placement.
- * Who may include: schedule/replay*.c. */
+ * Who may include: schedule/replay*.c, schedule/cut.c. */
 #ifndef FM_SCHEDULE_REPLAY_INTERNAL_H
 #define FM_SCHEDULE_REPLAY_INTERNAL_H
 
-#include "schedule/replay.h"
+#include "schedule/cut.h"
 
 /* How a program uses a weight. */
 typedef struct fm_weight_use {
@@ -21,9 +21,10 @@ typedef struct fm_value_use {
 
 /* What does not depend on the slab size. */
 typedef struct fm_replay_facts {
-    const fm_packed           *pack;
+    const fm_packed         *pack;
     const fm_program        *program;
-    const fm_replay_request *request;
+    fm_replay_request        checked;
+    const fm_replay_request *request; /* = &checked */
     fm_arena                *arena;
     fm_weight_use           *weights; /* [pack weights] */
     fm_value_use            *values;  /* [program values], by root */
@@ -67,8 +68,16 @@ typedef struct fm_placed {
     uint32_t      regions;
 } fm_placed;
 
-flashmem_status  fm_replay_analyse(fm_replay_facts *facts, flashmem_error *err);
+/* INVALID_ARGUMENT, UNSUPPORTED: the request is not one that can be planned for.  facts stays where it is. */
+flashmem_status  fm_replay_analyse(fm_replay_facts *facts, const fm_packed *pack, const fm_program *program,
+                                   const fm_replay_request *request, fm_arena *arena, flashmem_error *err);
 void             fm_replay_cut(const fm_replay_facts *facts, uint64_t slab_bytes, fm_cut *cut);
+/* Launches, parts and key of a cut in first-use order; arrays from facts' arena. */
+void             fm_cut_view(const fm_replay_facts *facts, const fm_cut *cut, fm_program_cut *out);
+/* Of a cut that is asked for as it is: 0 cuts nothing. */
+static inline uint64_t fm_slab_limit(const fm_replay_request *request) {
+    return request->slab_bytes ? request->slab_bytes : UINT64_MAX;
+}
 void             fm_replay_assign_images(const fm_replay_facts *facts, fm_cut *cut);
 fm_timed_problem fm_replay_problem(const fm_replay_facts *facts, const fm_cut *cut, uint64_t cap);
 

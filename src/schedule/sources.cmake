@@ -1,5 +1,6 @@
 set(FM_SCHEDULE_SOURCES
     src/schedule/budget.c
+    src/schedule/cut.c
     src/schedule/device.c
     src/schedule/plan_view.c
     src/schedule/place.c
