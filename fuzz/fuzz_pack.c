@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "contract/pack.h"
+#include "contract/overlap.h"
 #include "flashmem/run.h"
 #include "fuzz/fuzz_input.h"
 
@@ -32,6 +32,14 @@ static void plan(const char *path) {
     flashmem_model_close(model);
 }
 
+static void read_overlaps(const fm_pack *pack) {
+    fm_stored_overlaps overlaps;
+    flashmem_error     error = { 0 };
+    fm_arena          *arena = fm_arena_create();
+    if (arena && !fm_arena_trap(arena)) check(fm_pack_read_overlaps(pack, arena, &overlaps, &error), &error);
+    fm_arena_destroy(arena);
+}
+
 static void try_pack(const uint8_t *data, size_t bytes) {
     fuzz_file      file;
     fm_pack        pack;
@@ -41,6 +49,7 @@ static void try_pack(const uint8_t *data, size_t bytes) {
     check(status, &error);
     if (status == FLASHMEM_OK) {
         check(fm_pack_verify_weights(&pack, &error), &error);
+        read_overlaps(&pack);
         fm_pack_close(&pack);
         plan(file.path);
     }
@@ -57,6 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     memcpy(&header, copy, sizeof header);
     if (header.tables.offset <= bytes && header.tables.bytes <= bytes - header.tables.offset)
         header.tables_checksum = fm_hash(copy + header.tables.offset, header.tables.bytes);
+    if (header.overlaps.offset <= bytes && header.overlaps.bytes <= bytes - header.overlaps.offset)
+        header.overlaps_checksum = fm_hash(copy + header.overlaps.offset, header.overlaps.bytes);
     header.header_checksum = 0;
     header.header_checksum = fm_hash(&header, sizeof header);
     memcpy(copy, &header, sizeof header);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "contract/overlap.h"
 #include "flashmem/compile.h"
 #include "tests/compile/onnx_writer.h"
 
@@ -183,6 +184,22 @@ static const struct {
     { "control", control, false }, { "movement", movement, false },     { "outside", outside, false },
 };
 
+/* Everything is preloaded. */
+static flashmem_status add_plan(const char *path, flashmem_error *error) {
+    fm_stored_preload preloads[16];
+    fm_stored_plan    plan = { .memory_path = FLASHMEM_PATH_IN_PLACE,
+                               .status = FM_STORED_FEASIBLE,
+                               .chunk_bytes = 4096,
+                               .unit = 1,
+                               .solver = "none" };
+    fm_pack           pack;
+    FM_TRY(fm_pack_open(&pack, path, error));
+    for (; plan.preload_count < pack.packed.object_count && plan.preload_count < 16; plan.preload_count++)
+        preloads[plan.preload_count] = (fm_stored_preload){ plan.preload_count, 0 };
+    fm_pack_close(&pack);
+    return fm_pack_append_overlap(path, &plan, preloads, NULL, error);
+}
+
 static int pack_model(const char *model, const char *pack) {
     flashmem_compile_options options;
     flashmem_error           error;
@@ -190,7 +207,8 @@ static int pack_model(const char *model, const char *pack) {
     flashmem_compile_options_init(&options);
     options.shapes = &shape;
     options.shape_count = strstr(model, "attention") != NULL;
-    if (flashmem_compile(model, pack, &options, NULL, &error) == FLASHMEM_OK) return 0;
+    if (flashmem_compile(model, pack, &options, NULL, &error) == FLASHMEM_OK && add_plan(pack, &error) == FLASHMEM_OK)
+        return 0;
     fprintf(stderr, "%s: %s\n", model, error.message);
     return 1;
 }

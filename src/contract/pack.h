@@ -3,9 +3,11 @@
  *     offset 0      fm_pack_header (4096 bytes, zero-padded)
  *     ...           tables: strings, weights, objects, checksums, and per program its records (64-byte aligned)
  *     ...           weight section: objects and row tables, each 4 KiB-aligned, in order of first use
+ *     file_bytes    overlap plans (contract/overlap.h), 4 KiB-aligned, wherever the header says; or nothing
  *
- * Little-endian, fixed records, mappable.  The header carries its own checksum and one over all tables; every cut unit,
- * bundle and table row carries an XXH3-64, checked on arrival.  Written to a temporary name and renamed. */
+ * Little-endian, fixed records, mappable.  The header carries its own checksum, one over all tables and one over the
+ * overlap plans; every cut unit, bundle and table row carries an XXH3-64, checked on arrival.  Written to a temporary name
+ * and renamed; overlap plans may be added later. */
 #ifndef FM_CONTRACT_PACK_H
 #define FM_CONTRACT_PACK_H
 
@@ -14,7 +16,7 @@
 #include "contract/program.h"
 
 #define FM_PACK_MAGIC "FLASHMEM"
-#define FM_PACK_VERSION 1u
+#define FM_PACK_VERSION 2u
 #define FM_PACK_ALIGN 4096u
 #define FM_PACK_TABLE_ALIGN 64u
 #define FM_PACK_LARGEST_TABLES (1u << 30) /* more is taken for damage */
@@ -36,14 +38,16 @@ typedef struct fm_pack_header {
     uint32_t   version;
     uint32_t   header_bytes;    /* sizeof(fm_pack_header) */
     uint32_t   layout, weights; /* flashmem_layout, flashmem_weights */
-    uint64_t   file_bytes;
+    uint64_t   file_bytes;      /* up to the end of the weights; overlap plans lie behind */
     uint64_t   float_weight_bytes; /* float weights at their pack type, embeddings included: what N % is of */
     fm_section strings, weight_table, object_table, checksum_table, program_table;
     fm_section tables;          /* the range that tables_checksum covers: all of the above and the programs */
     uint64_t   tables_checksum;
+    fm_section overlaps;        /* 0, 0: none */
+    uint64_t   overlaps_checksum;
     uint64_t   header_checksum; /* XXH3-64 of the header with this field 0 */
 } fm_pack_header;
-static_assert(sizeof(fm_pack_header) == 152, "pack record");
+static_assert(sizeof(fm_pack_header) == 176, "pack record"); /* within the first sector */
 
 /* What steps refer to outside their program: all that planning needs of a pack, written or not. */
 typedef struct fm_packed {

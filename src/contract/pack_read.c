@@ -17,8 +17,9 @@ static flashmem_status check_header(const fm_pack *pack, const char *page, uint6
     if (memcmp(h->magic, FM_PACK_MAGIC, sizeof h->magic) != 0)
         return BAD("%s: not a pack: it does not begin with \"" FM_PACK_MAGIC "\"", pack->path);
     if (h->version != FM_PACK_VERSION)
-        return BAD("%s: a pack of version %u, this program reads version %u: compile the model again", pack->path,
-                   h->version, FM_PACK_VERSION);
+        return BAD("%s: a pack of version %u, this program reads version %u: compile the model again with `flashmem "
+                   "compile MODEL.onnx -o PACK.flm`",
+                   pack->path, h->version, FM_PACK_VERSION);
     if (h->header_bytes != sizeof *h)
         return BAD("%s: a header of %u bytes, %zu wanted", pack->path, h->header_bytes, sizeof *h);
     fm_pack_header unsummed = *h;
@@ -27,18 +28,26 @@ static flashmem_status check_header(const fm_pack *pack, const char *page, uint6
         return BAD("%s: the header does not match its checksum: the file is damaged", pack->path);
     for (size_t i = sizeof *h; i < FM_PACK_ALIGN; i++)
         if (page[i]) return BAD("%s: byte %zu behind the header is not zero: the file is damaged", pack->path, i);
-    if (h->file_bytes != file_bytes)
+    if (h->file_bytes > file_bytes || h->file_bytes < FM_PACK_ALIGN ||
+        h->file_bytes % FM_PACK_ALIGN) /* longer: overlap plans, perhaps old ones */
         return BAD("%s: %" PRIu64 " bytes long, its header says %" PRIu64 ": the file is truncated or overwritten",
                    pack->path, file_bytes, h->file_bytes);
+    if (h->overlaps.bytes == 0 ? h->overlaps.offset || h->overlaps_checksum
+                               : h->overlaps.offset < h->file_bytes || h->overlaps.offset % FM_PACK_ALIGN ||
+                                     h->overlaps.offset > file_bytes || h->overlaps.bytes > FM_PACK_LARGEST_TABLES ||
+                                     h->overlaps.bytes > file_bytes - h->overlaps.offset)
+        return BAD("%s: overlap plans of %" PRIu64 " bytes at %" PRIu64 " behind weights up to %" PRIu64
+                   " in a file of %" PRIu64 ": the file is truncated or overwritten",
+                   pack->path, h->overlaps.bytes, h->overlaps.offset, h->file_bytes, file_bytes);
     if (h->layout > FLASHMEM_LAYOUT_GPU || h->weights > FLASHMEM_WEIGHTS_FP16)
         return BAD("%s: layout %u, weights %u", pack->path, h->layout, h->weights);
     if (h->float_weight_bytes > h->file_bytes)
         return BAD("%s: %" PRIu64 " bytes of float weights in %" PRIu64, pack->path, h->float_weight_bytes,
                    h->file_bytes);
     if (h->tables.offset != FM_PACK_ALIGN || h->tables.bytes > FM_PACK_LARGEST_TABLES ||
-        h->tables.bytes > file_bytes - FM_PACK_ALIGN)
+        h->tables.bytes > h->file_bytes - FM_PACK_ALIGN)
         return BAD("%s: tables of %" PRIu64 " bytes at %" PRIu64 " in a file of %" PRIu64, pack->path, h->tables.bytes,
-                   h->tables.offset, file_bytes);
+                   h->tables.offset, h->file_bytes);
     return FLASHMEM_OK;
 }
 
@@ -48,7 +57,8 @@ static flashmem_status load_tables(fm_pack *pack, flashmem_error *err) {
         pack->tables = NULL;
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory for %" PRIu64 " bytes of tables", pack->path, bytes);
     }
-    posix_fadvise(pack->fd, (off_t)FM_PACK_ALIGN, (off_t)bytes, POSIX_FADV_WILLNEED); /* at once, not window by window */
+    posix_fadvise(pack->fd, (off_t)FM_PACK_ALIGN, (off_t)bytes,
+                  POSIX_FADV_WILLNEED); /* at once, not window by window */
     FM_TRY(fm_file_read(pack->fd, pack->path, FM_PACK_ALIGN, pack->tables, bytes, err));
     if (fm_hash(pack->tables, bytes) != pack->header.tables_checksum)
         return BAD("%s: the tables do not match their checksum: the file is damaged", pack->path);
@@ -116,8 +126,8 @@ static flashmem_status enter_tables(fm_pack *pack, flashmem_error *err) {
 static flashmem_status check_programs(const fm_pack *pack, flashmem_error *err) {
     for (uint32_t i = 0; i < pack->program_count; i++) {
         flashmem_error  found = { 0 };
-        flashmem_status status = fm_program_verify(&pack->programs[i], pack->packed.weights, pack->packed.weight_count, pack->packed.objects,
-                                                   pack->packed.object_count, &found);
+        flashmem_status status = fm_program_verify(&pack->programs[i], pack->packed.weights, pack->packed.weight_count,
+                                                   pack->packed.objects, pack->packed.object_count, &found);
         if (status != FLASHMEM_OK) return fm_fail(err, status, "%s: program %u: %s", pack->path, i, found.message);
     }
     return FLASHMEM_OK;
@@ -230,7 +240,8 @@ flashmem_status fm_pack_verify_weights(const fm_pack *pack, flashmem_error *err)
     const fm_program *texts = &pack->programs[0];
     uint64_t          capacity = 0;
     for (uint32_t i = 0; i < pack->packed.object_count; i++)
-        if (batch_of(pack->packed.objects[i].unit_bytes) > capacity) capacity = batch_of(pack->packed.objects[i].unit_bytes);
+        if (batch_of(pack->packed.objects[i].unit_bytes) > capacity)
+            capacity = batch_of(pack->packed.objects[i].unit_bytes);
     for (uint32_t i = 0; i < pack->packed.weight_count; i++)
         if (pack->packed.weights[i].kind == FM_WEIGHT_ROWS && batch_of(pack->packed.weights[i].row_bytes) > capacity)
             capacity = batch_of(pack->packed.weights[i].row_bytes);
@@ -240,7 +251,8 @@ flashmem_status fm_pack_verify_weights(const fm_pack *pack, flashmem_error *err)
                        capacity);
     for (uint32_t i = 0; i < pack->packed.object_count; i++) {
         const fm_object *o = &pack->packed.objects[i];
-        const char *name = o->weight == FM_NONE ? "bundle" : fm_program_string(texts, pack->packed.weights[o->weight].name);
+        const char      *name = o->weight == FM_NONE ? "bundle"
+                                                     : fm_program_string(texts, pack->packed.weights[o->weight].name);
         FM_TRY_GOTO(verify_units(pack, "object", i, name, o->file_offset, o->bytes, o->unit_bytes,
                                  pack->checksums + o->first_checksum, buffer, batch_of(o->unit_bytes), err));
     }

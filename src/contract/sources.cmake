@@ -1,4 +1,6 @@
 set(FM_CONTRACT_SOURCES
+    src/contract/overlap_verify.c
+    src/contract/pack_overlap.c
     src/contract/pack_read.c
     src/contract/pack_write.c
     src/contract/program_builder.c

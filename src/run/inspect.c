@@ -1,6 +1,7 @@
 /* What a pack holds, for people. */
 #include <inttypes.h>
 
+#include "contract/overlap.h"
 #include "run/model.h"
 
 static const char *weights_name(uint32_t weights) { return weights == FLASHMEM_WEIGHTS_FP16 ? "fp16" : "fp32"; }
@@ -12,6 +13,26 @@ static void print_header(const fm_pack *pack, FILE *to) {
             pack->path, h->version, h->file_bytes, fm_layout_name((flashmem_layout)h->layout), weights_name(h->weights),
             h->float_weight_bytes);
     fprintf(to, "objects    %u\nchecksums  %" PRIu64 "\n", pack->packed.object_count, pack->checksum_count);
+}
+
+static flashmem_status print_overlaps(const fm_pack *pack, FILE *to, flashmem_error *err) {
+    fm_stored_overlaps overlaps;
+    fm_arena          *arena = fm_arena_create();
+    flashmem_status    status = FLASHMEM_OUT_OF_MEMORY;
+    if (!arena || fm_arena_trap(arena)) fm_fail(err, status, "%s: no memory for its overlap plans", pack->path);
+    else status = fm_pack_read_overlaps(pack, arena, &overlaps, err);
+    for (uint32_t i = 0; status == FLASHMEM_OK && i < overlaps.plan_count; i++) {
+        const fm_stored_plan *p = &overlaps.plans[i];
+        fprintf(to,
+                "overlap    program %u by %s: objective %.6g, %s %.6g, by '%s' for '%s'; %u preloaded, %u loads of "
+                "chunks of %" PRIu64 " bytes, slabs of %" PRIu64 ", at most %" PRIu64 " bytes loaded\n",
+                p->program, fm_memory_path_name((flashmem_memory_path)p->memory_path),
+                (double)p->objective / (double)p->unit, p->status == FM_STORED_OPTIMAL ? "optimal, bound" : "bound",
+                (double)p->bound / (double)p->unit, p->solver, p->device, p->preload_count, p->load_count,
+                p->chunk_bytes, p->slab_bytes, p->m_peak_bytes);
+    }
+    fm_arena_destroy(arena);
+    return status;
 }
 
 static void print_tensor(const fm_program *p, uint32_t v, const char *what, FILE *to) {
@@ -76,7 +97,8 @@ flashmem_status flashmem_pack_inspect(const char *pack_path, int verify_weights,
     for (uint32_t i = 0; i < pack.program_count; i++) print_program(&pack, i, to);
     fprintf(to, "weights    %u\n", pack.packed.weight_count);
     for (uint32_t w = 0; w < pack.packed.weight_count; w++) print_weight(&pack, w, to);
-    flashmem_status status = verify_weights ? fm_pack_verify_weights(&pack, error) : FLASHMEM_OK;
+    flashmem_status status = print_overlaps(&pack, to, error);
+    if (verify_weights && status == FLASHMEM_OK) status = fm_pack_verify_weights(&pack, error);
     if (verify_weights && status == FLASHMEM_OK) fputs("every checksum matches\n", to);
     fm_pack_close(&pack);
     return status;

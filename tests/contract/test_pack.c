@@ -200,11 +200,10 @@ static void test_pack__truncated_anywhere(void **state) {
         save(bad_path, data, lengths[i]);
         assert_int_equal(try_open(bad_path, &err), FLASHMEM_BAD_PACK);
     }
-    uint8_t *longer = calloc(1, bytes + 4096);
+    uint8_t *longer = calloc(1, bytes + 5000);
     memcpy(longer, data, bytes);
-    save(bad_path, longer, bytes + 4096);
-    assert_int_equal(try_open(bad_path, &err), FLASHMEM_BAD_PACK);
-    assert_non_null(strstr(err.message, "truncated or overwritten"));
+    save(bad_path, longer, bytes + 5000);
+    assert_int_equal(try_open(bad_path, &err), FLASHMEM_OK); /* what an interrupted writer of plans leaves behind */
     free(longer);
     free(data);
 }
@@ -335,7 +334,7 @@ static void test_pack__wrong_version_and_magic(void **state) {
     data[8] = 9;
     save(bad_path, data, bytes);
     assert_int_equal(try_open(bad_path, &err), FLASHMEM_BAD_PACK);
-    assert_non_null(strstr(err.message, "version 9, this program reads version 1: compile the model again"));
+    assert_non_null(strstr(err.message, "version 9, this program reads version 2: compile the model again"));
     data[0] = 'X';
     save(bad_path, data, bytes);
     assert_int_equal(try_open(bad_path, &err), FLASHMEM_BAD_PACK);
