@@ -16,6 +16,7 @@ void fm_lower_init(fm_lower *l, fm_graph *g, const flashmem_compile_options *opt
         .layout = options->layout,
         .image_limit = options->image_limit ? options->image_limit : DEFAULT_IMAGE_LIMIT,
         .keep_all = options->keep_all != 0,
+        .planning = g->planning,
     };
     fm_builder_init(&l->builder, g->arena);
     l->emit.builder = &l->builder;
@@ -152,10 +153,18 @@ static flashmem_status lower_node(fm_lower *l, fm_node *node, flashmem_error *er
         return FLASHMEM_OK;
     }
     if (!node->op->lower)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "node '%s' (%s): no kernel runs this operator", node->name,
-                       node->op_type);
+        return l->planning ? fm_lower_planned(l, node, err)
+                           : fm_fail(err, FLASHMEM_UNSUPPORTED, "node '%s' (%s): no kernel runs this operator",
+                                     node->name, node->op_type);
     flashmem_error  inner = { 0 };
+    fm_lower_marked mark = fm_lower_mark(l);
     flashmem_status status = node->op->lower(l, node, &inner);
+    if (status == FLASHMEM_UNSUPPORTED && l->planning) {
+        fm_info(l->graph->log, "compile", "node '%s' (%s) is planned only: %s", node->name, node->op_type,
+                inner.message);
+        fm_lower_rewind(l, node, &mark);
+        return fm_lower_planned(l, node, err);
+    }
     if (status != FLASHMEM_OK)
         return strstr(inner.message, node->op_type)
                    ? fm_fail(err, status, "%s", inner.message)

@@ -25,10 +25,13 @@ typedef struct fm_lower {
     fm_lower_weight   *weights;
     size_t             weight_count, weight_capacity;
     fm_weight         *records; /* the records of weights, kept equal: what emit.weights points to */
+    uint32_t          *weight_slots; /* hash table by recipe: index + 1, 0 free (lower_weights.c) */
+    size_t             weight_slot_count, weight_entries;
     flashmem_weights   format;  /* of large weights */
     flashmem_layout    layout;
     uint32_t           image_limit; /* layout texture: longest K of one PANELS weight */
     bool               keep_all;
+    bool               planning; /* as the graph says: what no kernel runs becomes planned steps */
     uint32_t          *kept;
     size_t             kept_count, kept_capacity; /* keep_all: output values beyond the model's own */
 } fm_lower;

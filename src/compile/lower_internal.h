@@ -25,12 +25,26 @@ fm_view fm_lower_storage(fm_lower *l, fm_value_kind kind, flashmem_dtype dtype, 
                          const uint32_t *order, const char *name);
 /* A nameless activation, for results between the steps of one operator. */
 fm_view fm_lower_temporary(fm_lower *l, flashmem_dtype dtype, const fm_shape *shape);
-/* A constant as program constant, or as weight (lower_weights.c). */
+/* A constant as program constant (up to FM_PROGRAM_CONSTANT bytes), or as weight (lower_weights.c). */
+#define FM_PROGRAM_CONSTANT 64
 flashmem_status fm_lower_constant(fm_lower *l, fm_tensor *t, fm_view *out, flashmem_error *err);
 /* lower_boundary.c: declares inputs; exposes a node's results (keep_all); declares outputs, with copies where needed. */
 flashmem_status fm_lower_inputs(fm_lower *l, flashmem_error *err);
 flashmem_status fm_lower_keep(fm_lower *l, fm_node *node, flashmem_error *err);
 flashmem_status fm_lower_outputs(fm_lower *l, flashmem_error *err);
+
+/* --- lower_planned.c ---------------------------------------------------------------------------------------------- */
+
+/* Where lowering stood before a node, and back there: steps, values and weights made since, and what the placements of
+ * the node's tensors say of them. */
+typedef struct fm_lower_marked {
+    fm_builder_marked builder;
+    size_t            weights;
+} fm_lower_marked;
+fm_lower_marked fm_lower_mark(const fm_lower *l);
+void            fm_lower_rewind(fm_lower *l, fm_node *node, const fm_lower_marked *mark);
+/* Steps of kind FM_STEP_PLANNED for a node that no kernel runs. */
+flashmem_status fm_lower_planned(fm_lower *l, fm_node *node, flashmem_error *err);
 
 /* --- lower_matmul.c ---------------------------------------------------------------------------------------------- */
 

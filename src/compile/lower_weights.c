@@ -2,9 +2,10 @@
  * constants up to 64 bytes.  The same recipe in the same arrangement is one weight. */
 #include <inttypes.h>
 
+#include "base/hash.h"
 #include "compile/lower_internal.h"
 
-enum { PROGRAM_CONSTANT = 64, PAGE = 4096 };
+enum { PAGE = 4096 };
 
 static bool same_source(const fm_source *a, const fm_source *b) {
     if (a == b) return true;
@@ -29,10 +30,46 @@ static bool same_recipe(const fm_recipe *a, const fm_recipe *b) {
     return true;
 }
 
+/* The same for equal recipes: shapes and kinds down the first inputs, and where the first source lies. */
+static uint64_t recipe_hash(const fm_recipe *r) {
+    uint64_t hash = 0;
+    for (;; r = r->inputs[0]) {
+        const uint64_t facts[] = { r->kind, r->dtype, r->axis, r->kind == FM_RECIPE_SLICE ? (uint64_t)r->start[0] : 0 };
+        hash = fm_hash_seeded(facts, sizeof facts, hash);
+        hash = fm_hash_seeded(r->shape.dims, r->shape.rank * sizeof *r->shape.dims, hash);
+        if (r->kind == FM_RECIPE_LEAF) break;
+    }
+    const fm_source *s = r->source;
+    const uint64_t   place[] = { (uintptr_t)s->memory, s->bytes, s->memory ? 0 : (uint64_t)s->fd,
+                               s->memory ? 0 : s->file_offset, s->memory ? 0 : s->seed };
+    return fm_hash_seeded(place, sizeof place, hash);
+}
+
+static void insert_slot(fm_lower *l, size_t index) {
+    size_t mask = l->weight_slot_count - 1, at = recipe_hash(l->weights[index].recipe) & mask;
+    while (l->weight_slots[at]) at = (at + 1) & mask;
+    l->weight_slots[at] = (uint32_t)index + 1;
+    l->weight_entries++;
+}
+
+/* At most half full.  Entries of weights that were taken back stay until then: they are compared as all are. */
+static void remember(fm_lower *l, size_t index) {
+    if (l->weight_entries * 2 >= l->weight_slot_count) {
+        l->weight_slot_count = l->weight_slot_count ? l->weight_slot_count * 2 : 64;
+        l->weight_slots = fm_arena_array(l->graph->arena, l->weight_slot_count, sizeof *l->weight_slots);
+        l->weight_entries = 0;
+        for (size_t i = 0; i < index; i++) insert_slot(l, i);
+    }
+    insert_slot(l, index);
+}
+
 static fm_lower_weight *find(fm_lower *l, fm_weight_kind kind, const fm_recipe *r, flashmem_dtype dtype) {
-    for (size_t i = 0; i < l->weight_count; i++) {
-        fm_lower_weight *w = &l->weights[i];
-        if (w->record.kind == (uint32_t)kind && w->dtype == dtype && same_recipe(w->recipe, r)) return w;
+    size_t mask = l->weight_slot_count - 1;
+    if (!l->weight_slot_count) return NULL;
+    for (size_t at = recipe_hash(r) & mask; l->weight_slots[at]; at = (at + 1) & mask) {
+        fm_lower_weight *w = &l->weights[l->weight_slots[at] - 1];
+        if (l->weight_slots[at] > l->weight_count || w->record.kind != (uint32_t)kind || w->dtype != dtype) continue;
+        if (same_recipe(w->recipe, r)) return w;
     }
     return NULL;
 }
@@ -54,6 +91,7 @@ static uint32_t add(fm_lower *l, const char *name, const fm_recipe *r, flashmem_
                                                      .value = value,
                                                      .name = name };
     l->emit.weights = l->records;
+    remember(l, index);
     return value;
 }
 
@@ -143,7 +181,7 @@ flashmem_status fm_lower_rows(fm_lower *l, const char *name, const fm_recipe *r,
 /* Small constants travel in the program itself. */
 static flashmem_status program_constant(fm_lower *l, const fm_recipe *r, flashmem_dtype dtype, fm_view *out,
                                         flashmem_error *err) {
-    uint8_t  data[PROGRAM_CONSTANT] = { 0 };
+    uint8_t  data[FM_PROGRAM_CONSTANT] = { 0 };
     int64_t  count = fm_shape_count(&r->shape);
     uint32_t bytes = (uint32_t)(count > 0 ? count : 1) * fm_dtype_bytes(dtype);
     if (count > 0) FM_TRY(fm_recipe_read_all(r, dtype, data, err));
@@ -158,7 +196,7 @@ flashmem_status fm_lower_constant(fm_lower *l, fm_tensor *t, fm_view *out, flash
     while (r->kind == FM_RECIPE_BROADCAST) r = r->inputs[0];
     int64_t count = fm_shape_count(&r->shape);
     if (count < 0) return fm_fail(err, FLASHMEM_UNSUPPORTED, "constant '%s' is too large", t->name);
-    if (count * fm_dtype_bytes(dtype) <= PROGRAM_CONSTANT) FM_TRY(program_constant(l, r, dtype, out, err));
+    if (count * fm_dtype_bytes(dtype) <= FM_PROGRAM_CONSTANT) FM_TRY(program_constant(l, r, dtype, out, err));
     else FM_TRY(fm_lower_dense_weight(l, t->name, r, dtype, out, err));
     *out = fm_view_broadcast(out, &shape);
     return FLASHMEM_OK;

@@ -64,6 +64,7 @@ static flashmem_status open_arena(flashmem_planner *p, flashmem_error *err) {
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory, %zu bytes were in use", p->path,
                        fm_arena_bytes(c->arena));
     fm_graph_init(&c->graph, c->arena, p->path, &c->log);
+    c->graph.planning = true;
     return fm_compile_import(c, err);
 }
 

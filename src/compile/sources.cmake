@@ -96,3 +96,5 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/plan/problem_verify.c
     src/compile/plan/segments.c
     src/compile/plan/tiers.c)
+
+list(APPEND FM_COMPILE_SOURCES src/compile/lower_planned.c)

@@ -98,6 +98,8 @@ static flashmem_status verify_contents(const char *path, const fm_pack_contents 
         fm_program     program = c->programs[i];
         program.strings = c->strings;
         program.string_bytes = c->string_bytes;
+        if (fm_program_check_runnable(&program, &found) != FLASHMEM_OK)
+            return fm_fail(err, FLASHMEM_UNSUPPORTED, "%s: %s", path, found.message);
         flashmem_status status = fm_program_verify(&program, c->weight_table, c->weight_count, c->object_table,
                                                    c->object_count, &found);
         if (status == FLASHMEM_OUT_OF_MEMORY) return fm_fail(err, status, "%s: %s", path, found.message);

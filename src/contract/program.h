@@ -85,16 +85,18 @@ static_assert(sizeof(fm_arg) == 8, "pack record");
 
 typedef enum fm_step_kind {
     FM_STEP_KERNEL,
-    FM_STEP_GATHER_ROWS /* rows of a FM_WEIGHT_ROWS weight by run-time indices, read from the pack */
+    FM_STEP_GATHER_ROWS, /* rows of a FM_WEIGHT_ROWS weight by run-time indices, read from the pack */
+    FM_STEP_PLANNED      /* an operator that no kernel runs: what it reads, writes and costs.  Never in a pack */
 } fm_step_kind;
 
 /* One unsplit step.  KERNEL: kernel, arguments in the order of the entry point's parameters, sizes.
  * GATHER_ROWS: arguments READ indices (int32 or int64, `rows` of them), READ weight value (FM_WEIGHT_ROWS),
- * WRITE output (dense float32 [rows, row elements]), INT rows. */
+ * WRITE output (dense float32 [rows, row elements]), INT rows.
+ * PLANNED: READ, IMAGE and WRITE arguments; panels where it is splittable. */
 typedef struct fm_step {
     uint32_t kind; /* fm_step_kind */
     uint32_t name; /* string: node name for people, or FM_NONE */
-    uint32_t kernel;
+    uint32_t kernel; /* FM_NONE: GATHER_ROWS; a string, the operator: PLANNED */
     uint32_t first_arg, arg_count;
     uint32_t global[3], local[3]; /* expressions; local FM_NONE: the implementation chooses */
     uint32_t cost_class;          /* flashmem_cost_class */
@@ -175,8 +177,14 @@ struct fm_pack;
  * GATHER_ROWS, weights inside their objects.  Status BAD_PACK.  Order of accesses: an activation or output is written
  * before it is read, and by no step after another step has read it (several steps may write parts of it before);
  * scratch belongs to one step; inputs, weights and constants are never written; a splittable step writes no value that
- * it reads. */
+ * it reads.  PLANNED steps are refused; the message names their operators. */
 flashmem_status fm_program_verify(const fm_program *program, const fm_weight *weights, uint32_t weight_count,
                                   const fm_object *objects, uint32_t object_count, flashmem_error *err);
+
+/* The same for a program that is only planned: PLANNED steps may be there. */
+flashmem_status fm_program_verify_planned(const fm_program *program, const fm_weight *weights, uint32_t weight_count,
+                                          const fm_object *objects, uint32_t object_count, flashmem_error *err);
+/* UNSUPPORTED when the program has PLANNED steps: "planned only: no kernel runs ...", with operators and names. */
+flashmem_status fm_program_check_runnable(const fm_program *program, flashmem_error *err);
 
 #endif

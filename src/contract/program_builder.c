@@ -120,7 +120,8 @@ static fm_step *open_step(fm_program_builder *b) {
     return &b->steps[b->step_count - 1];
 }
 
-static void begin(fm_program_builder *b, fm_step_kind kind, const char *name, uint32_t kernel, flashmem_cost_class cost) {
+static void begin(fm_program_builder *b, fm_step_kind kind, const char *name, uint32_t kernel,
+                  flashmem_cost_class cost) {
     assert(!b->open);
     uint32_t zero = fm_builder_int(b, 0), one = fm_builder_int(b, 1);
     fm_step  step = { .kind = kind,
@@ -205,6 +206,27 @@ uint32_t fm_builder_gather_rows(fm_program_builder *b, const char *name, uint32_
     fm_builder_arg_int(b, rows);
     fm_builder_work(b, 0, (double)b->exprs[b->values[out].bytes].value);
     return fm_builder_end(b);
+}
+
+void fm_builder_planned(fm_program_builder *b, const char *name, const char *op, flashmem_cost_class cost_class) {
+    begin(b, FM_STEP_PLANNED, name, fm_builder_string(b, op), cost_class);
+}
+
+fm_builder_marked fm_builder_mark(const fm_program_builder *b) {
+    assert(!b->open);
+    return (fm_builder_marked){ b->value_count, b->kernel_count, b->arg_count, b->step_count,
+                                b->input_count, b->output_count, b->blob_bytes };
+}
+
+void fm_builder_rewind(fm_program_builder *b, const fm_builder_marked *mark) {
+    b->value_count = mark->values;
+    b->kernel_count = mark->kernels;
+    b->arg_count = mark->args;
+    b->step_count = mark->steps;
+    b->input_count = mark->inputs;
+    b->output_count = mark->outputs;
+    b->blob_bytes = mark->blob_bytes;
+    b->open = false;
 }
 
 fm_program fm_builder_program(const fm_program_builder *b) {

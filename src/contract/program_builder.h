@@ -54,6 +54,17 @@ uint32_t fm_builder_end(fm_program_builder *b); /* the step's index */
 uint32_t fm_builder_gather_rows(fm_program_builder *b, const char *name, uint32_t indices, uint32_t table, uint32_t out,
                                 int64_t rows);
 
+/* A PLANNED step: begin, READ, IMAGE and WRITE arguments, work, split, end. */
+void fm_builder_planned(fm_program_builder *b, const char *name, const char *op, flashmem_cost_class cost_class);
+
+/* Takes back what was added since a mark: steps (an open one too), arguments, values, kernels, inputs, outputs, constants.
+ * Strings and integers stay: nothing refers to those that are left over. */
+typedef struct fm_builder_marked {
+    size_t values, kernels, args, steps, inputs, outputs, blob_bytes;
+} fm_builder_marked;
+fm_builder_marked fm_builder_mark(const fm_program_builder *b);
+void              fm_builder_rewind(fm_program_builder *b, const fm_builder_marked *mark);
+
 /* Borrowed from the builder until its next change. */
 fm_program fm_builder_program(const fm_program_builder *b);
 

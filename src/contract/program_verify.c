@@ -1,5 +1,6 @@
 /* The program's verifier.  It trusts nothing: records come from a file, and every index is checked before it is used. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@ typedef struct verifier {
     const fm_weight  *weights;
     const fm_object  *objects;
     uint32_t          weight_count, object_count;
+    bool              planned; /* steps without a kernel may be there */
     flashmem_error   *err;
 } verifier;
 
@@ -192,7 +194,7 @@ static flashmem_status verify_arg(const verifier *v, uint32_t s, const fm_step *
     }
     switch ((fm_arg_kind)arg->kind) {
     case FM_ARG_READ:
-        if (value->kind == FM_VALUE_WEIGHT && step->kind == FM_STEP_KERNEL &&
+        if (value->kind == FM_VALUE_WEIGHT && step->kind != FM_STEP_GATHER_ROWS &&
             v->weights[value->weight].kind == FM_WEIGHT_ROWS)
             return BAD("step %u ('%s'): argument %u is a table read by row", s, name, a);
         return FLASHMEM_OK;
@@ -259,6 +261,19 @@ static flashmem_status verify_sizes(const verifier *v, uint32_t s, const fm_step
     return FLASHMEM_OK;
 }
 
+static flashmem_status verify_planned(const verifier *v, uint32_t s, const fm_step *step) {
+    const char *name = step_name(v, step);
+    uint32_t    writes = 0;
+    if (!string_fits(v, step->kernel)) return BAD("step %u ('%s'): planned, and no operator", s, name);
+    for (uint32_t a = 0; a < step->arg_count; a++) {
+        uint32_t kind = v->program->args[step->first_arg + a].kind;
+        if (kind == FM_ARG_INT || kind == FM_ARG_FLOAT)
+            return BAD("step %u ('%s'): planned, and argument %u is a number", s, name, a);
+        writes += kind == FM_ARG_WRITE;
+    }
+    return writes ? FLASHMEM_OK : BAD("step %u ('%s'): planned, and writes nothing", s, name);
+}
+
 static flashmem_status verify_split(const verifier *v, uint32_t s, const fm_step *step) {
     const fm_program *p = v->program;
     const char       *name = step_name(v, step);
@@ -296,7 +311,7 @@ static flashmem_status verify_step(const verifier *v, uint32_t s) {
     const fm_step    *step = &p->steps[s];
     if (!string_or_none(v, step->name)) return BAD("step %u: name outside the strings", s);
     const char *name = step_name(v, step);
-    if (step->kind > FM_STEP_GATHER_ROWS) return BAD("step %u ('%s'): kind %u", s, name, step->kind);
+    if (step->kind > FM_STEP_PLANNED) return BAD("step %u ('%s'): kind %u", s, name, step->kind);
     if (step->kind == FM_STEP_KERNEL && step->kernel >= p->kernel_count)
         return BAD("step %u ('%s'): kernel %u of %u", s, name, step->kernel, p->kernel_count);
     if (step->first_arg > p->arg_count || step->arg_count > p->arg_count - step->first_arg || step->arg_count > 256)
@@ -304,6 +319,7 @@ static flashmem_status verify_step(const verifier *v, uint32_t s) {
     for (uint32_t a = 0; a < step->arg_count; a++) FM_TRY(verify_arg(v, s, step, a));
     FM_TRY(verify_sizes(v, s, step));
     if (step->kind == FM_STEP_GATHER_ROWS) return verify_gather_rows(v, s, step);
+    if (step->kind == FM_STEP_PLANNED) FM_TRY(verify_planned(v, s, step));
     return step->split_value == FM_NONE ? FLASHMEM_OK : verify_split(v, s, step);
 }
 
@@ -369,6 +385,8 @@ static flashmem_status verify_order(const verifier *v, access *seen) {
 
 static flashmem_status verify_all(const verifier *v, uint8_t *flags, access *seen) {
     const fm_program *p = v->program;
+    flashmem_error    found = { 0 };
+    if (!v->planned && fm_program_check_runnable(p, &found) != FLASHMEM_OK) return BAD("%s", found.message);
     for (uint32_t i = 0; i < p->expr_count; i++)
         if (p->exprs[i].kind != FM_EXPR_CONST || p->exprs[i].a || p->exprs[i].b || p->exprs[i].reserved)
             return BAD("expression %u: kind %u", i, p->exprs[i].kind);
@@ -388,9 +406,30 @@ static flashmem_status verify_all(const verifier *v, uint8_t *flags, access *see
     return verify_order(v, seen);
 }
 
-flashmem_status fm_program_verify(const fm_program *program, const fm_weight *weights, uint32_t weight_count,
-                                  const fm_object *objects, uint32_t object_count, flashmem_error *err) {
-    verifier state = { program, weights, objects, weight_count, object_count, err }, *v = &state;
+static const char *text_at(const fm_program *p, uint32_t string) {
+    return string < p->string_bytes ? p->strings + string : "?";
+}
+
+flashmem_status fm_program_check_runnable(const fm_program *p, flashmem_error *err) {
+    enum { NAMED = 4 };
+    char     text[300] = "";
+    size_t   used = 0;
+    uint32_t found = 0;
+    for (uint32_t s = 0; s < p->step_count; s++) {
+        const fm_step *step = &p->steps[s];
+        if (step->kind != FM_STEP_PLANNED || found++ >= NAMED) continue;
+        int put = snprintf(text + used, sizeof text - used, "%s%.24s ('%.32s')", used ? ", " : "",
+                           text_at(p, step->kernel), text_at(p, step->name));
+        used += (size_t)put;
+    }
+    if (!found) return FLASHMEM_OK;
+    if (found > NAMED) snprintf(text + used, sizeof text - used, " and %u more", found - NAMED);
+    return fm_fail(err, FLASHMEM_UNSUPPORTED, "planned only: no kernel runs %s", text);
+}
+
+static flashmem_status verify(verifier *v) {
+    const fm_program *program = v->program;
+    flashmem_error   *err = v->err;
     if (program->step_count == 0 || program->output_count == 0)
         return BAD("%u steps and %u outputs", program->step_count, program->output_count);
     if (program->string_bytes && program->strings[program->string_bytes - 1]) return BAD("the last string has no end");
@@ -402,4 +441,16 @@ flashmem_status fm_program_verify(const fm_program *program, const fm_weight *we
     free(flags);
     free(seen);
     return status;
+}
+
+flashmem_status fm_program_verify(const fm_program *program, const fm_weight *weights, uint32_t weight_count,
+                                  const fm_object *objects, uint32_t object_count, flashmem_error *err) {
+    verifier v = { program, weights, objects, weight_count, object_count, false, err };
+    return verify(&v);
+}
+
+flashmem_status fm_program_verify_planned(const fm_program *program, const fm_weight *weights, uint32_t weight_count,
+                                          const fm_object *objects, uint32_t object_count, flashmem_error *err) {
+    verifier v = { program, weights, objects, weight_count, object_count, true, err };
+    return verify(&v);
 }

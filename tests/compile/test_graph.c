@@ -36,6 +36,24 @@ static void make_graph(small_graph *s) { /* y = relu(x) + neg(relu(x)) + c */
     assert_int_equal(fm_graph_verify(g, NULL), FLASHMEM_OK);
 }
 
+/* sqrt(abs(neg(relu))), without sqrt: abs and neg go too, relu stays for the sum. */
+static void test_graph__prunes_what_only_a_removed_node_used(void **state) {
+    (void)state;
+    small_graph s;
+    make_graph(&s);
+    fm_tensor *t[3] = { shaped(&s.g, NULL), shaped(&s.g, NULL), shaped(&s.g, NULL) };
+    fm_graph_append(&s.g, fm_op_find("Neg", ""), "neg", &s.a, 1, &t[0], 1);
+    fm_graph_append(&s.g, fm_op_find("Abs", ""), "abs", &t[0], 1, &t[1], 1);
+    fm_node *last = fm_graph_append(&s.g, fm_op_find("Sqrt", ""), "sqrt", &t[1], 1, &t[2], 1);
+    fm_graph_remove(&s.g, last);
+    fm_graph_prune_before(&s.g, last);
+    assert_int_equal(s.g.node_count, 3);
+    assert_ptr_equal(s.g.last, s.add);
+    assert_int_equal(s.a->use_count, 2);
+    assert_int_equal(fm_graph_verify(&s.g, NULL), FLASHMEM_OK);
+    fm_arena_destroy(s.arena);
+}
+
 static void test_graph__edits_keep_it_whole(void **state) {
     (void)state;
     small_graph s;
@@ -300,6 +318,7 @@ static void test_simplify__an_input_that_is_an_output(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_graph__edits_keep_it_whole),
+        cmocka_unit_test(test_graph__prunes_what_only_a_removed_node_used),
         cmocka_unit_test(test_graph__replacing_in_its_own_maker),
         cmocka_unit_test(test_graph__outputs_keep_their_names),
         cmocka_unit_test(test_verify__notices_damage),

@@ -100,6 +100,18 @@ static void test_one_matrix_used_twice__is_one_weight(void **state) {
     assert_int_equal(l.weights[0].first_step, 0);
 }
 
+static void test_one_matrix_transposed_twice__is_one_weight(void **state) {
+    ops_case  *c = *state;
+    fm_lower   l;
+    fm_tensor *x = ops_input(c, "x", FLASHMEM_F32, OPS_SHAPE(3, 24)), *w = weight(c, "w", OPS_SHAPE(24, 24)), *y;
+    ops_attr_int(c, "transB", 1);
+    y = ops_made(c, OPS_NODE(c, "Gemm", 1, x, w));
+    ops_attr_int(c, "transB", 1);
+    ops_output(c, ops_made(c, OPS_NODE(c, "Gemm", 1, y, w)));
+    lower(c, &l, &fp32);
+    assert_int_equal(l.weight_count, 1);
+}
+
 static void test_a_constant_on_the_left__is_packed_too(void **state) {
     ops_case *c = *state;
     fm_lower  l;
@@ -303,6 +315,7 @@ int main(void) {
         TEST(test_fp16_packs__keep_vectors_in_fp32),
         TEST(test_constants__up_to_64_bytes_lie_in_the_program),
         TEST(test_one_matrix_used_twice__is_one_weight),
+        TEST(test_one_matrix_transposed_twice__is_one_weight),
         TEST(test_a_constant_on_the_left__is_packed_too),
         TEST(test_images__hold_at_most_their_limit_of_k),
         TEST(test_images__of_a_convolution_hold_whole_channels),

@@ -29,3 +29,6 @@ foreach(name test_plan_optimum test_plan_verify test_plan_problem test_plan_labe
 endforeach()
 fm_add_program(NAME solve_problem SOURCES tests/compile/plan/solve_problem.c LIBS flashmem_compile FOLDER tests)
 fm_add_test(NAME test_plan_fusion SOURCES tests/compile/plan/test_plan_fusion.c LIBS flashmem_compile LABELS compile plan)
+
+fm_add_test(NAME test_lower_planned SOURCES tests/compile/test_lower_planned.c tests/compile/onnx_writer.c
+    LIBS flashmem_compile LABELS compile)

@@ -75,7 +75,7 @@ DAMAGE(input_unnamed, value(s, s->ids)->name = FM_NONE)
 DAMAGE(output_twice, fm_builder_output(&s->builder, s->out))
 DAMAGE(kernel_text, s->builder.kernels[0].entry = 1 << 20)
 DAMAGE(kernel_needs, s->builder.kernels[0].needs = 64)
-DAMAGE(step_kind, step(s, HEAD)->kind = 2)
+DAMAGE(step_kind, step(s, HEAD)->kind = 3)
 DAMAGE(step_kernel, step(s, HEAD)->kernel = 2)
 DAMAGE(step_name, step(s, HEAD)->name = 1 << 20)
 DAMAGE(step_args, step(s, HEAD)->arg_count = 200)
@@ -187,7 +187,7 @@ static const damage damages[] = {
     ROW(output_twice, "listed twice"),
     ROW(kernel_text, "kernel 0: texts"),
     ROW(kernel_needs, "needs 0x40"),
-    ROW(step_kind, "kind 2"),
+    ROW(step_kind, "kind 3"),
     ROW(step_kernel, "kernel 2 of 2"),
     ROW(step_name, "step 3: name"),
     ROW(step_args, "arguments"),
@@ -305,11 +305,108 @@ static void test_builder__deduplicates_in_linear_time(void **state) {
     fm_arena_destroy(arena);
 }
 
+/* A step that no kernel runs: reads the hidden activations and a bias, makes something of its own. */
+static void add_planned(sample *s, const char *name, const char *op) {
+    fm_program_builder *b = &s->builder;
+    uint32_t            made = fm_builder_value(b, FM_VALUE_ACTIVATION, FLASHMEM_F32, 64, NULL, NULL);
+    fm_builder_planned(b, name, op, FLASHMEM_COST_ELEMENTWISE);
+    fm_builder_read(b, s->hidden);
+    fm_builder_read(b, b->args[b->steps[SMALL].first_arg + 2].value);
+    fm_builder_write(b, made);
+    fm_builder_work(b, 10, 20);
+    fm_builder_end(b);
+}
+
+static void test_planned__programs_are_for_plans(void **state) {
+    (void)state;
+    fm_arena      *arena = fm_arena_create();
+    flashmem_error err = { 0 };
+    sample         s;
+    sample_init(&s, arena);
+    assert_int_equal(fm_program_check_runnable(&s.program, &err), FLASHMEM_OK);
+    add_planned(&s, "strange", "NonZero");
+    fm_program p = fm_builder_program(&s.builder);
+    assert_int_equal(verify(&s, &err), FLASHMEM_BAD_PACK);
+    assert_string_equal(err.message, "planned only: no kernel runs NonZero ('strange')");
+    assert_int_equal(fm_program_verify_planned(&p, s.weights, 4, s.objects, 2, &err), FLASHMEM_OK);
+    for (int i = 0; i < 4; i++) add_planned(&s, "other", "Conv");
+    p = fm_builder_program(&s.builder);
+    fm_error_clear(&err);
+    assert_int_equal(fm_program_check_runnable(&p, &err), FLASHMEM_UNSUPPORTED);
+    assert_string_equal(err.message, "planned only: no kernel runs NonZero ('strange'), Conv ('other'), Conv ('other'), "
+                                     "Conv ('other') and 1 more");
+    assert_int_equal(fm_program_verify_planned(&p, s.weights, 4, s.objects, 2, &err), FLASHMEM_OK);
+    fm_arena_destroy(arena);
+}
+
+static void test_planned__damage_is_rejected(void **state) {
+    (void)state;
+    enum { PLANNED = HEAD + 1, WAYS = 5 };
+    static const char *const says[WAYS] = { "no operator", "is a number", "writes nothing", "table read by row",
+                                            "which no step has written" };
+    for (int way = 0; way < WAYS; way++) {
+        fm_arena      *arena = fm_arena_create();
+        flashmem_error err = { 0 };
+        sample         s;
+        sample_init(&s, arena);
+        add_planned(&s, "strange", "NonZero");
+        fm_arg *args = arg(&s, PLANNED, 0);
+        if (way == 0) step(&s, PLANNED)->kernel = 1 << 20;
+        if (way == 1) args[0].kind = FM_ARG_FLOAT;
+        if (way == 2) args[2].kind = FM_ARG_READ, args[2].value = s.hidden;
+        if (way == 3) args[1].value = arg(&s, EMBED, 1)->value;
+        if (way == 4) args[0].value = args[2].value;
+        fm_program p = fm_builder_program(&s.builder);
+        assert_int_equal(fm_program_verify_planned(&p, s.weights, 4, s.objects, 2, &err), FLASHMEM_BAD_PACK);
+        if (!strstr(err.message, says[way])) fail_msg("'%s' lacks '%s'", err.message, says[way]);
+        fm_arena_destroy(arena);
+    }
+}
+
+/* A step half built, and what came with it, leave no trace. */
+static void test_builder__rewinds_to_a_mark(void **state) {
+    (void)state;
+    fm_arena         *arena = fm_arena_create();
+    sample            s, untouched;
+    float             data = 3;
+    sample_init(&s, arena);
+    sample_init(&untouched, arena);
+    fm_builder_marked mark = fm_builder_mark(&s.builder);
+    add_planned(&s, "one", "Relu");
+    fm_builder_input(&s.builder, s.ids);
+    fm_builder_output(&s.builder, s.out);
+    fm_builder_constant(&s.builder, FLASHMEM_F32, &data, sizeof data);
+    fm_builder_begin(&s.builder, "half", fm_builder_kernel(&s.builder, "new.cl", "", "f", 0), FLASHMEM_COST_NORM);
+    fm_builder_read(&s.builder, s.hidden);
+    fm_builder_rewind(&s.builder, &mark);
+    fm_program p = fm_builder_program(&s.builder), q = fm_builder_program(&untouched.builder);
+#define SAME(table, count)                                                       \
+    assert_int_equal(p.count, q.count);                                          \
+    assert_memory_equal(p.table, q.table, (size_t)p.count * sizeof *p.table)
+    SAME(values, value_count);
+    SAME(kernels, kernel_count);
+    SAME(args, arg_count);
+    SAME(steps, step_count);
+    SAME(inputs, input_count);
+    SAME(outputs, output_count);
+    SAME(blob, blob_bytes);
+#undef SAME
+    add_planned(&s, "one", "Relu");
+    add_planned(&untouched, "one", "Relu");
+    p = fm_builder_program(&s.builder), q = fm_builder_program(&untouched.builder);
+    assert_memory_equal(p.args, q.args, p.arg_count * sizeof *p.args);
+    assert_string_equal(fm_program_string(&p, p.steps[HEAD + 1].kernel), "Relu");
+    fm_arena_destroy(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_program__builder_builds_a_valid_program),
         cmocka_unit_test(test_program__every_damage_is_rejected),
         cmocka_unit_test(test_builder__deduplicates_in_linear_time),
+        cmocka_unit_test(test_planned__programs_are_for_plans),
+        cmocka_unit_test(test_planned__damage_is_rejected),
+        cmocka_unit_test(test_builder__rewinds_to_a_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,21 @@ static bool is_dead(const fm_node *n) {
     return true;
 }
 
+void fm_graph_prune_before(fm_graph *g, const fm_node *removed) {
+    const fm_node **gone = NULL;
+    size_t          count = 0, capacity = 0;
+    FM_PUSH(g->arena, gone, count, capacity) = removed;
+    while (count) {
+        const fm_node *n = gone[--count];
+        for (uint32_t i = 0; i < n->input_count; i++) {
+            fm_node *producer = n->inputs[i] ? n->inputs[i]->producer : NULL;
+            if (!producer || !is_dead(producer)) continue;
+            fm_graph_remove(g, producer);
+            FM_PUSH(g->arena, gone, count, capacity) = producer;
+        }
+    }
+}
+
 /* Backwards: a node's users come after it, so one sweep removes whole dead chains. */
 void fm_graph_prune(fm_graph *g) {
     for (fm_node *n = g->last, *prev; n; n = prev) {

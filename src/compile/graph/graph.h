@@ -83,6 +83,8 @@ void fm_graph_set_input(fm_graph *g, fm_node *node, uint32_t index, fm_tensor *t
 void     fm_graph_replace(fm_graph *g, fm_tensor *from, fm_tensor *to);
 /* Removes nodes whose outputs nobody uses. */
 void     fm_graph_prune(fm_graph *g);
+/* The same for those that only `removed`, a node taken out before, used: without a look at the rest of the graph. */
+void     fm_graph_prune_before(fm_graph *g, const fm_node *removed);
 /* Constant tensors. */
 fm_tensor *fm_graph_constant(fm_graph *g, const char *name, const fm_recipe *recipe);
 fm_tensor *fm_graph_constant_floats(fm_graph *g, const char *name, const fm_shape *shape, const float *data);

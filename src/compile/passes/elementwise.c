@@ -146,7 +146,8 @@ flashmem_status fm_pass_elementwise(fm_graph *g, flashmem_error *err) {
         fm_node *made = fm_replace_producer(g, n->outputs[0], &fm_op_fused_elementwise, n->name, gr.inputs,
                                             gr.input_count);
         made->params = params;
-        fm_graph_prune(g);
+        fm_graph_prune_before(g, n);
     }
+    fm_graph_prune(g);
     return FLASHMEM_OK;
 }

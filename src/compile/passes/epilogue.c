@@ -250,7 +250,8 @@ flashmem_status fm_pass_epilogue(fm_graph *g, flashmem_error *err) {
         follow(&f);
         if (!f.any) continue;
         finish(&f);
-        fm_graph_prune(g);
+        fm_graph_prune_before(g, f.at);
     }
+    fm_graph_prune(g);
     return FLASHMEM_OK;
 }
