@@ -11,15 +11,20 @@
 static const uint64_t slab_sizes[] = { 16 << 20, 8 << 20, 4 << 20, 2 << 20, 1 << 20 };
 enum { SLAB_SIZES = sizeof slab_sizes / sizeof slab_sizes[0] };
 
-enum { MOST_LAUNCHES = 4096 }; /* no smaller slabs beyond: planning is part of every start */
+/* No smaller slabs beyond: planning is part of every start.  An automatic plan of a model of that size runs long. */
+enum { MOST_LAUNCHES = 4096, MOST_LAUNCHES_AUTOMATIC = 40000 };
 
-#define LATENCY_SLACK   0.02  /* of the best latency, given for less memory */
-#define PLACEMENT_SLACK 0.005 /* of the latency at that memory, given for closer placement */
-#define SLAB_SLACK      0.005 /* of the best latency, given for fewer launches */
+#define LATENCY_SLACK     0.02  /* of the best latency, given for less memory */
+#define PLACEMENT_SLACK   0.005 /* of the latency at that memory, given for closer placement */
+#define SLAB_SLACK        0.005 /* of the best latency, given for fewer launches */
+#define SEARCH_PER_SECOND 1e5   /* placements of one thing in a search, per second of the run */
+#define PLACEMENT_LOSS    0.03  /* of what is alive at once: closer placement is not looked for (automatic) */
+#define MEMORY_SLACK      0.1   /* of the least memory, given for fewer launches (automatic) */
 
 typedef struct candidate {
     fm_cut cut;
     double latency; /* predicted at the budget; < 0: does not fit */
+    double memory;  /* automatic: least for that latency, images and staging included */
     bool   tried;
 } candidate;
 
@@ -30,6 +35,7 @@ typedef struct maker {
     fm_placed       minimum; /* of the last candidate, whose slabs are the smallest */
     uint64_t        minimum_bytes, minimum_bound;
     uint64_t        budget; /* what the plan may take, images and staging included */
+    double         *search_left; /* automatic: placements of one thing that searches may still make */
     fm_arena       *arena;
 } maker;
 
@@ -47,11 +53,11 @@ static void add_candidate(maker *m, uint64_t slab_bytes) {
 
 static void make_candidates(maker *m) {
     uint64_t given = m->facts.request->slab_bytes;
+    uint32_t most = m->facts.request->automatic ? MOST_LAUNCHES_AUTOMATIC : MOST_LAUNCHES;
     if (given) add_candidate(m, given);
     for (int i = 0; i < SLAB_SIZES && !given; i++) {
         add_candidate(m, slab_sizes[i]);
-        if (m->candidates[m->candidate_count - 1].cut.step_count > MOST_LAUNCHES / 2)
-            break; /* the next may double them */
+        if (m->candidates[m->candidate_count - 1].cut.step_count > most / 2) break; /* the next may double them */
     }
 }
 
@@ -71,8 +77,42 @@ static void time_candidates(maker *m) {
     }
 }
 
+/* The memory that each slab size needs for the best latency; those that cannot have it drop out. */
+static void measure_candidates(maker *m) {
+    double best = -1;
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        double latency = m->candidates[i].latency;
+        if (latency >= 0 && (best < 0 || latency < best)) best = latency;
+    }
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        candidate       *c = &m->candidates[i];
+        uint64_t         cap = region_cap(m, &c->cut), whole = c->cut.object_bytes + c->cut.activation_peak;
+        fm_timed_problem problem = fm_replay_problem(&m->facts, &c->cut, cap < whole ? cap : whole);
+        if (c->latency > best * (1 + SLAB_SLACK)) c->latency = -1;
+        if (c->latency < 0) continue;
+        c->memory = (double)(fm_timed_least_memory(&problem, LATENCY_SLACK, problem.cap, m->arena) + c->cut.fixed);
+    }
+}
+
+/* The untried candidate with the least memory; of nearly equals the first, whose slabs are the largest. */
+static candidate *next_smallest(maker *m) {
+    double least = -1;
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        const candidate *c = &m->candidates[i];
+        if (!c->tried && c->latency >= 0 && (least < 0 || c->memory < least)) least = c->memory;
+    }
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        candidate *c = &m->candidates[i];
+        if (c->tried || c->latency < 0 || c->memory > least * (1 + MEMORY_SLACK)) continue;
+        c->tried = true;
+        return c;
+    }
+    return NULL;
+}
+
 /* The untried candidate with the least latency; of nearly equals the first, whose slabs are the largest. */
 static candidate *next_candidate(maker *m) {
+    if (m->facts.request->automatic) return next_smallest(m);
     double least = -1;
     for (uint32_t i = 0; i < m->candidate_count; i++) {
         const candidate *c = &m->candidates[i];
@@ -137,7 +177,8 @@ static uint64_t choose_residents(const maker *m, fm_cut *cut, uint64_t cap, uint
 static bool place_all_resident(const maker *m, fm_cut *cut, uint64_t cap, fm_placed *out) {
     for (uint32_t o = 0; o < cut->object_count; o++) cut->timed_objects[o].resident = 1;
     fm_timed_problem problem = fm_replay_problem(&m->facts, cut, INT64_MAX / 2);
-    if (fm_timed_solve(&problem, &out->plan) && fm_replay_place(&m->facts, cut, &problem, cap, out, m->arena))
+    if (fm_timed_solve(&problem, &out->plan) &&
+        fm_replay_place(&m->facts, cut, &problem, cap, FM_PLACE_ANYHOW, out, m->arena))
         return true;
     keep_none(cut);
     return false;
@@ -146,26 +187,69 @@ static bool place_all_resident(const maker *m, fm_cut *cut, uint64_t cap, fm_pla
 /* Solves for a cap and places under a limit. */
 static bool place_streamed(const maker *m, const fm_cut *cut, uint64_t cap, uint64_t limit, fm_placed *out) {
     fm_timed_problem problem = fm_replay_problem(&m->facts, cut, cap);
-    return fm_timed_solve(&problem, &out->plan) && fm_replay_place(&m->facts, cut, &problem, limit, out, m->arena);
+    return fm_timed_solve(&problem, &out->plan) &&
+           fm_replay_place(&m->facts, cut, &problem, limit, FM_PLACE_ANYHOW, out, m->arena);
 }
 
-/* As little as placement can do with: limits just above what is alive at once, until one costs no latency.  A tight
- * limit makes objects wait for gaps, which is what closes them; where that is not enough, every read is as late as a
- * disk of 0.7 times the rate allows, because short lives leave fewer gaps. */
-static bool place_tightly(const maker *m, const fm_cut *cut, uint64_t cap, uint64_t limit, fm_placed *out) {
-    static const double over[] = { 1, 1.01, 1.02, 1.03, 1.05, 1.1, 1.2, 1.5 };
-    fm_timed_problem    problem = fm_replay_problem(&m->facts, cut, cap), slow = problem;
-    if (!fm_timed_solve(&problem, &out->plan)) return false;
-    double allowed = out->plan.latency * (1 + PLACEMENT_SLACK);
-    slow.bandwidth *= 0.7;
-    for (size_t i = 0; i < 2 * sizeof over / sizeof *over; i++) {
-        double wanted = (double)cap * over[i / 2];
-        if (wanted >= (double)limit) break;
-        if (!fm_timed_solve(&problem, &out->plan)) return false;
-        if (i % 2) fm_timed_delay_reads(&slow, &out->plan);
-        if (fm_replay_place(&m->facts, cut, &problem, (uint64_t)wanted, out, m->arena) && out->plan.latency <= allowed)
+/* --- close placement ---------------------------------------------------------------------------------------------- */
+
+typedef struct tight {
+    const maker     *m;
+    const fm_cut    *cut;
+    fm_timed_problem problem, slow;
+    double           allowed; /* latency */
+    uint64_t         limit;
+    fm_placed       *out;
+} tight;
+
+/* Limits above what is alive at once, as factors. */
+static const double over[] = { 1, 1.01, 1.02, 1.03, 1.05, 1.1, 1.2, 1.5 };
+enum { OVERS = sizeof over / sizeof *over };
+
+/* As planned, else with every read as late as a disk of 0.7 times the rate allows: short lives leave fewer gaps. */
+static bool place_at(tight *t, int i, fm_place_effort effort) {
+    double wanted = (double)t->problem.cap * over[i];
+    for (int late = 0; late < 2 && wanted < (double)t->limit; late++) {
+        if (!fm_timed_solve(&t->problem, &t->out->plan)) return false;
+        if (late) fm_timed_delay_reads(&t->slow, &t->out->plan);
+        if (fm_replay_place(&t->m->facts, t->cut, &t->problem, (uint64_t)wanted, effort, t->out, t->m->arena) &&
+            t->out->plan.latency <= t->allowed)
             return true;
     }
+    return false;
+}
+
+/* Least factor at which placement fits without a search, by bisection; OVERS: none. */
+static int bisect(tight *t) {
+    int bad = 0, good = OVERS;
+    if (place_at(t, 0, FM_PLACE_ANYHOW)) return 0;
+    while (good - bad > 1) {
+        int middle = (good + bad) / 2;
+        if (place_at(t, middle, FM_PLACE_ANYHOW)) good = middle;
+        else bad = middle;
+    }
+    return good;
+}
+
+/* As little as placement can do with and no latency lost.  Planning is part of every start: a search goes on only while
+ * its work is little beside the run. */
+static bool place_tightly(const maker *m, const fm_cut *cut, uint64_t cap, uint64_t limit, fm_placed *out) {
+    tight t = { m, cut, .problem = fm_replay_problem(&m->facts, cut, cap), .limit = limit, .out = out };
+    t.slow = t.problem;
+    t.slow.bandwidth *= 0.7;
+    if (!fm_timed_solve(&t.problem, &out->plan)) return false;
+    t.allowed = out->plan.latency * (1 + PLACEMENT_SLACK);
+    double step = 50.0 * (cut->object_count + cut->step_count);
+    if (*m->search_left < 0) *m->search_left = out->plan.latency * SEARCH_PER_SECOND;
+    int    best = bisect(&t), at = best;
+    fm_place_effort effort = FM_PLACE_ANYHOW;
+    while (at > 0 && over[at < OVERS ? at : OVERS - 1] > 1 + PLACEMENT_LOSS && *m->search_left > step) {
+        *m->search_left -= step;
+        if (!place_at(&t, at - 1, FM_PLACE_SEARCH)) break;
+        best = --at;
+        effort = FM_PLACE_SEARCH;
+    }
+    if (best < OVERS && place_at(&t, best, effort)) return true;
     return place_streamed(m, cut, cap, limit, out);
 }
 
@@ -317,15 +401,24 @@ static flashmem_status find_minimum(maker *m, flashmem_error *err) {
 static void solve(maker *m, fm_replay *out) {
     const fm_cut *best_cut = NULL;
     fm_placed     best;
+    bool          automatic = m->facts.request->automatic;
+    double        least = 0, search_left = -1;
+    m->search_left = &search_left;
     time_candidates(m);
+    if (automatic) measure_candidates(m);
     for (candidate *c; (c = next_candidate(m));) {
         fm_placed placed;
-        if (best_cut && c->latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;
+        if (!automatic && best_cut && c->latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;
         if (!place_candidate(m, c, &placed)) continue;
-        if (best_cut && placed.plan.latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;
+        double memory = (double)(placed.total + c->cut.fixed);
+        if (best_cut && (automatic ? memory >= least : placed.plan.latency >= best.plan.latency * (1 - SLAB_SLACK)))
+            continue;
         best = placed;
         best_cut = &c->cut;
-        if (best.plan.latency <= c->latency * (1 + LATENCY_SLACK + SLAB_SLACK)) break; /* as predicted */
+        least = memory;
+        if (automatic ? memory <= c->memory * (1 + PLACEMENT_LOSS)
+                      : placed.plan.latency <= c->latency * (1 + LATENCY_SLACK + SLAB_SLACK))
+            break; /* as predicted */
     }
     if (best_cut) fill(m, best_cut, &best, out);
     else fill(m, &m->candidates[m->candidate_count - 1].cut, &m->minimum, out);

@@ -86,10 +86,15 @@ void fm_placed_init(fm_placed *placed, const fm_replay_facts *facts, const fm_cu
  * promise.  UNSUPPORTED: the device's largest allocation is too small. */
 flashmem_status fm_replay_place_minimum(const fm_replay_facts *facts, const fm_cut *cut, fm_placed *out,
                                         fm_arena *scratch, flashmem_error *err);
-/* Places with the regions' sum at most limit: each object is requested no earlier than out->plan.after[] says and as
- * early as its memory allows, then read ahead across runs where its memory is free.  out->plan gets what was possible
- * and its times.  False: does not fit. */
+typedef enum fm_place_effort {
+    FM_PLACE_AS_PLANNED, /* for the lives that the plan gives, in a few orders */
+    FM_PLACE_ANYHOW,     /* also with objects later than planned */
+    FM_PLACE_SEARCH      /* also with what did not fit placed before the rest, again and again */
+} fm_place_effort;
+/* Places with the regions' sum at most limit: each object is requested no earlier than out->plan.after[] says (earlier in
+ * automatic plans, where its memory is free) and as early as its memory allows, then read ahead across runs where its
+ * memory is free.  out->plan gets what was possible and its times.  False: does not fit. */
 bool fm_replay_place(const fm_replay_facts *facts, const fm_cut *cut, const fm_timed_problem *problem, uint64_t limit,
-                     fm_placed *out, fm_arena *scratch);
+                     fm_place_effort effort, fm_placed *out, fm_arena *scratch);
 
 #endif

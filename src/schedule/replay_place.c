@@ -30,10 +30,11 @@ typedef struct sweep {
     int32_t                *lasting_from; /* ... from this step on */
     uint64_t                limit;
     bool                    fixed; /* every object is placed with the pieces, for the life the plan gives it */
+    uint32_t                retries;
 } sweep;
 
 enum { BY_SIZE, BY_AREA, BY_START, BY_DURATION, ORDERS };
-enum { RETRIES = 8 }; /* placing is part of every start */
+enum { RETRIES = 8, MOST_PAIRS = 4000000 }; /* placing is part of every start */
 
 void fm_placed_init(fm_placed *placed, const fm_replay_facts *f, const fm_cut *cut, fm_arena *arena) {
     fm_timed_problem problem = fm_replay_problem(f, cut, 0);
@@ -160,21 +161,46 @@ typedef struct extent {
     int32_t  to;
 } extent;
 
-/* Whatever lives later than the start of a run, at its place: what an object read ahead must not meet. */
-static uint32_t collect_extents(const sweep *s, extent *extents) {
+/* Whatever lives later than the start of a run, at its place: what an object read ahead must not meet.  initial: also
+ * objects requested at the start, which are apart from each other. */
+static uint32_t collect_extents(const sweep *s, bool initial, extent *extents) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         const piece *p = &s->pieces[i];
-        if (p->object && s->out->plan.after[p->index] == FM_AFTER_START) continue; /* apart from its kind at step 0 */
+        if (p->object && !initial && s->out->plan.after[p->index] == FM_AFTER_START) continue;
         extents[count++] = (extent){ p->item.offset, p->item.offset + p->item.bytes, p->item.region, p->item.to };
     }
     for (uint32_t o = 0; o < s->cut->object_count; o++) {
         const fm_timed_object *object = &s->problem->objects[o];
-        if (s->lasting[o] || object->resident || s->out->plan.after[o] == FM_AFTER_START) continue;
+        if (s->lasting[o] || object->resident || (!initial && s->out->plan.after[o] == FM_AFTER_START)) continue;
         uint64_t place = s->out->object_place[o];
         extents[count++] = (extent){ place, place + object->bytes, s->out->object_region[o], (int32_t)object->last };
     }
     return count;
+}
+
+/* Every object may come as soon as nothing lives at its place any more: its memory is there, and reads that wait for
+ * nothing forgive a slow disk. */
+static void advance(sweep *s, fm_arena *scratch) {
+    fm_timed_plan *plan = &s->out->plan;
+    size_t         most = (size_t)s->count + s->cut->object_count;
+    int32_t        floor = FM_AFTER_START;
+    if (most * s->cut->object_count > MOST_PAIRS) return;
+    extent  *extents = fm_arena_array(scratch, most, sizeof *extents);
+    uint32_t count = collect_extents(s, true, extents);
+    for (uint32_t o = 0; o < s->cut->object_count; o++) {
+        const fm_timed_object *object = &s->problem->objects[o];
+        uint64_t               place = s->out->object_place[o];
+        int32_t                after = floor;
+        if (object->resident) continue;
+        for (uint32_t i = 0; i < count; i++)
+            if (extents[i].to <= plan->after[o] && extents[i].to > after &&
+                extents[i].region == s->out->object_region[o] && extents[i].offset < place + object->bytes &&
+                place < extents[i].end)
+                after = extents[i].to;
+        if (after < plan->after[o]) plan->after[o] = after;
+        floor = plan->after[o];
+    }
 }
 
 /* Objects requested at the start of a run may come earlier: as soon as nothing of the run before lives at their place. */
@@ -182,7 +208,7 @@ static void read_ahead(sweep *s, fm_arena *scratch) {
     fm_timed_plan *plan = &s->out->plan;
     int32_t        end = (int32_t)s->cut->step_count - 1, floor = FM_AFTER_START;
     extent        *extents = fm_arena_array(scratch, (size_t)s->count + s->cut->object_count, sizeof *extents);
-    uint32_t       count = collect_extents(s, extents);
+    uint32_t       count = collect_extents(s, false, extents);
     memset(plan->wrap, 0, s->cut->object_count);
     for (uint32_t o = 0; o < s->cut->object_count && plan->after[o] == FM_AFTER_START; o++) {
         const fm_timed_object *object = &s->problem->objects[o];
@@ -212,7 +238,7 @@ static void begin(sweep *s, const fm_replay_facts *f, const fm_cut *cut, const f
 }
 
 static bool place_in_order(sweep *s, int order, const int32_t *lasting_after, const int32_t *after) {
-    uint32_t failed = 0, retries = s->fixed ? RETRIES : 0;
+    uint32_t failed = 0, retries = s->fixed ? s->retries : 0;
     collect(s, lasting_after);
     sort_pieces(s, order);
     while (!place_pieces(s, &failed)) {
@@ -249,15 +275,18 @@ flashmem_status fm_replay_place_minimum(const fm_replay_facts *f, const fm_cut *
 }
 
 bool fm_replay_place(const fm_replay_facts *f, const fm_cut *cut, const fm_timed_problem *problem, uint64_t limit,
-                     fm_placed *out, fm_arena *scratch) {
+                     fm_place_effort effort, fm_placed *out, fm_arena *scratch) {
     int32_t *after = fm_arena_array(scratch, cut->object_count, sizeof *after);
+    int      attempts = effort == FM_PLACE_AS_PLANNED ? ORDERS : 3 * ORDERS;
     sweep    s;
     memcpy(after, out->plan.after, cut->object_count * sizeof *after);
     begin(&s, f, cut, problem, out, scratch);
     s.limit = limit;
-    for (int attempt = 0; attempt < 3 * ORDERS; attempt++) { /* as planned; slabs later; bundles late too */
+    s.retries = effort == FM_PLACE_SEARCH ? RETRIES : 0;
+    for (int attempt = 0; attempt < attempts; attempt++) { /* as planned; slabs later; bundles late too */
         s.fixed = attempt < ORDERS;
         if (!place_in_order(&s, attempt % ORDERS, attempt < 2 * ORDERS ? after : NULL, after)) continue;
+        if (f->request->automatic) advance(&s, scratch);
         read_ahead(&s, scratch);
         fm_timed_simulate(problem, &out->plan);
         return true;
