@@ -115,8 +115,7 @@ static flashmem_status check_options(const flashmem_plan_options *given, flashme
     return fm_budget_check(out->budget_kind, out->budget_value, err);
 }
 
-/* The device in the layout that the weights have. */
-static flashmem_status set_device(const flashmem_planner *p, const flashmem_plan_options *o, flashmem_device *out,
+flashmem_status fm_planner_device(const flashmem_planner *p, const flashmem_plan_options *o, flashmem_device *out,
                                   flashmem_error *err) {
     if (o->device) {
         FM_TRY(flashmem_device_check(o->device, err));
@@ -139,7 +138,7 @@ static flashmem_status plan_timed(const flashmem_planner *p, const flashmem_plan
                                   flashmem_error *err) {
     fm_replay_request *r = &out->request;
     fm_log             log = { p->options.log, p->options.user };
-    FM_TRY(set_device(p, o, &r->device, err));
+    FM_TRY(fm_planner_device(p, o, &r->device, err));
     r->slab_bytes = o->slab_bytes;
     r->once = o->runs == 1;
     r->external = fm_replay_external(&p->program, false, out->arena);
@@ -171,7 +170,9 @@ static flashmem_status plan_into(flashmem_planner *p, const flashmem_plan_option
     if (fm_arena_trap(out->arena))
         return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory to plan, %zu bytes were in use", p->path,
                        fm_arena_bytes(out->arena));
-    FM_TRY(o->instance ? fm_planner_instance(p, o, out, err) : plan_timed(p, o, out, err));
+    if (o->instance) FM_TRY(fm_planner_instance(p, o, out, err));
+    else if (o->objective == FLASHMEM_OBJECTIVE_OPG) FM_TRY(fm_planner_program(p, o, out, err));
+    else FM_TRY(plan_timed(p, o, out, err));
     out->plan.model = fm_arena_strdup(out->arena, p->path);
     if (o->instance) return FLASHMEM_OK;
     out->plan.device = fm_arena_strdup(out->arena, out->request.device.name);

@@ -28,7 +28,13 @@ typedef struct fm_planned { /* what a flashmem_plan handed out is the beginning 
     fm_compilation    again; /* instances: the graph, once the planner's own was lowered */
 } fm_planned;
 
-/* planner_overlap.c: an overlap plan of an instance made from the graph as imported. */
+/* The device as the plan options give it, for the layout that the weights have. */
+flashmem_status fm_planner_device(const flashmem_planner *planner, const flashmem_plan_options *options,
+                                  flashmem_device *out, flashmem_error *err);
+
+/* planner_overlap.c: an overlap plan of the lowered program, and of an instance made from the graph as imported. */
+flashmem_status fm_planner_program(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
+                                   flashmem_error *err);
 flashmem_status fm_planner_instance(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
                                     flashmem_error *err);
 

@@ -2,6 +2,7 @@
 #include "compile/plan/fusion.h"
 #include "compile/plan/instance.h"
 #include "compile/plan/overlap_view.h"
+#include "compile/plan/problem_program.h"
 #include "compile/planner_internal.h"
 
 #include <string.h>
@@ -111,4 +112,52 @@ flashmem_status fm_planner_instance(flashmem_planner *p, const flashmem_plan_opt
     FM_TRY(imported_graph(p, out, &graph, err));
     fm_log log = { p->options.log, p->options.user };
     return solve_instance(graph, o, &log, out, err);
+}
+
+/* ---- the lowered program ---- */
+
+enum { CHUNK = 256 << 10, M_PEAK = 500000000 };
+
+/* Steps of the view, whose times follow each other. */
+static void name_launches(const fm_program_cut *cut, fm_planned *out) {
+    flashmem_plan_step *steps = (flashmem_plan_step *)(uintptr_t)out->plan.steps;
+    for (uint32_t k = 0; k < cut->launch_count; k++) {
+        steps[k].step = cut->launches[k].step;
+        steps[k].part = cut->launches[k].part;
+        steps[k].first_panel = cut->launches[k].first_panel;
+        steps[k].panels = cut->launches[k].panels;
+    }
+}
+
+flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_options *o, fm_planned *out,
+                                   flashmem_error *err) {
+    fm_log             log = { p->options.log, p->options.user };
+    fm_overlap_options options;
+    fm_overlap_problem problem;
+    fm_overlap_plan    solved;
+    fm_program_cut     cut;
+    FM_TRY(choose_solver(o, &options, err));
+    options.log = &log;
+    FM_TRY(fm_planner_device(p, o, &out->request.device, err));
+    out->request.slab_bytes = o->slab_bytes;
+    FM_TRY(fm_program_cut_make(&p->packed, &p->program, &out->request, out->arena, &cut, err));
+    fm_program_problem of = {
+        .packed = &p->packed,
+        .program = &p->program,
+        .cut = &cut,
+        .device = &out->request.device,
+        .chunk_bytes = o->chunk_bytes ? o->chunk_bytes : CHUNK,
+        .m_peak_bytes = o->m_peak_bytes ? o->m_peak_bytes : M_PEAK,
+        .lambda = o->lambda >= 0 ? o->lambda : 0.9,
+    };
+    FM_TRY(fm_overlap_problem_of_program(&of, out->arena, &problem, err));
+    FM_TRY(fm_overlap_solve(&problem, &options, out->arena, &solved, err));
+    fm_overlap_view(&problem, &solved, out->arena, &out->plan);
+    name_launches(&cut, out);
+    for (uint32_t i = 0; i < cut.part_count; i++) out->plan.read_bytes += cut.parts[i].bytes;
+    out->plan.kernel_steps = p->program.step_count;
+    out->plan.slab_bytes = o->slab_bytes;
+    out->plan.peak_bytes = solved.preload_bytes + (uint64_t)solved.peak_chunks * problem.chunk_bytes;
+    out->plan.capacities = "class table";
+    return FLASHMEM_OK;
 }

@@ -93,6 +93,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/plan/labels_plan.c
     src/compile/plan/overlap_view.c
     src/compile/plan/problem.c
+    src/compile/plan/problem_program.c
     src/compile/plan/problem_verify.c
     src/compile/plan/segments.c
     src/compile/plan/tiers.c)

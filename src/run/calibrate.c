@@ -186,7 +186,7 @@ void fm_profile_describe(const fm_profile *profile, flashmem_layout layout, flas
     out->startup_seconds = profile->startup_seconds;
     out->launch_seconds = times->launch_seconds;
     memcpy(out->flops_per_second, times->flops_per_second, sizeof out->flops_per_second);
-    out->bytes_per_second = times->bytes_per_second;
+    out->bytes_per_second = out->load_bytes_per_second = times->bytes_per_second;
     out->disk_bytes_per_second = fm_profile_disk_rate(profile);
     out->convert_bytes_per_second = path == FLASHMEM_PATH_TEXTURE_COPY ? times->bytes_per_second / 2 : 0;
     out->memory_bytes = fm_memory_available();
