@@ -58,6 +58,12 @@ FLASHMEM_API flashmem_status flashmem_planner_plan(flashmem_planner *planner, co
                                                    const flashmem_plan **out, flashmem_error *error);
 FLASHMEM_API void flashmem_plan_free(const flashmem_plan *plan); /* NULL allowed */
 
+/* Adds an overlap plan of a pack's program to the pack, in the place of the one for its program and memory path: what
+ * `run --objective opg` replays.  The plan must be this planner's.  INVALID_ARGUMENT: not such a plan, or the planner is of
+ * a model; IO, DISK_FULL: the pack stays as it was. */
+FLASHMEM_API flashmem_status flashmem_planner_save(flashmem_planner *planner, const flashmem_plan *plan,
+                                                   flashmem_error *error);
+
 /* Names of baseline policies; NULL beyond the last. */
 FLASHMEM_API const char *flashmem_policy_name(uint32_t index);
 

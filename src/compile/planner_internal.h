@@ -3,8 +3,10 @@
 #define FM_COMPILE_PLANNER_INTERNAL_H
 
 #include "compile/pipeline.h"
+#include "compile/plan/problem.h"
 #include "contract/pack.h"
 #include "flashmem/planner.h"
+#include "schedule/cut.h"
 #include "schedule/replay.h"
 
 struct flashmem_planner {
@@ -21,11 +23,15 @@ struct flashmem_planner {
 };
 
 typedef struct fm_planned { /* what a flashmem_plan handed out is the beginning of */
-    flashmem_plan     plan;
-    fm_arena         *arena; /* of this and all below */
-    fm_replay_request request;
-    fm_replay         replay;
-    fm_compilation    again; /* instances: the graph, once the planner's own was lowered */
+    flashmem_plan      plan;
+    fm_arena          *arena; /* of this and all below */
+    fm_replay_request  request;
+    fm_replay          replay;
+    uint32_t           program; /* of the pack */
+    fm_program_cut     cut;     /* overlap plans of programs: what problem and solved are over */
+    fm_overlap_problem problem;
+    fm_overlap_plan    solved;
+    fm_compilation     again; /* instances: the graph, once the planner's own was lowered */
 } fm_planned;
 
 /* The device as the plan options give it, for the layout that the weights have. */

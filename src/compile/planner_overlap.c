@@ -51,7 +51,8 @@ static flashmem_status adapt_instance(splitting *s, const fm_overlap_options *op
                                       fm_overlap_problem *problem, fm_overlap_plan *solved, flashmem_error *err) {
     fm_fusion_result found;
     if (!s->instance.fused)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "--fusion splits fused steps: give a fused instance, f:A to f:C");
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                       "--fusion splits fused steps: give a fused instance, f:A to f:C");
     FM_TRY(fm_instance_candidates(s->graph, &s->instance, out->arena, &s->candidates, &s->count, err));
     s->split = fm_arena_array(out->arena, s->graph->node_count, 1);
     s->instance.split = s->split;
@@ -105,10 +106,11 @@ flashmem_status fm_planner_instance(flashmem_planner *p, const flashmem_plan_opt
                                     flashmem_error *err) {
     const fm_graph *graph;
     if (!p->compilation.arena)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
-                       "%s: a pack has no graph to make instance %s of: give the model, or plan the pack's program with "
-                       "--profile FILE or --profile table",
-                       p->path, o->instance);
+        return fm_fail(
+            err, FLASHMEM_INVALID_ARGUMENT,
+            "%s: a pack has no graph to make instance %s of: give the model, or plan the pack's program with "
+            "--profile FILE or --profile table",
+            p->path, o->instance);
     FM_TRY(imported_graph(p, out, &graph, err));
     fm_log log = { p->options.log, p->options.user };
     return solve_instance(graph, o, &log, out, err);
@@ -133,31 +135,29 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
                                    flashmem_error *err) {
     fm_log             log = { p->options.log, p->options.user };
     fm_overlap_options options;
-    fm_overlap_problem problem;
-    fm_overlap_plan    solved;
-    fm_program_cut     cut;
     FM_TRY(choose_solver(o, &options, err));
     options.log = &log;
     FM_TRY(fm_planner_device(p, o, &out->request.device, err));
     out->request.slab_bytes = o->slab_bytes;
-    FM_TRY(fm_program_cut_make(&p->packed, &p->program, &out->request, out->arena, &cut, err));
+    out->program = o->program;
+    FM_TRY(fm_program_cut_make(&p->packed, &p->program, &out->request, out->arena, &out->cut, err));
     fm_program_problem of = {
         .packed = &p->packed,
         .program = &p->program,
-        .cut = &cut,
+        .cut = &out->cut,
         .device = &out->request.device,
         .chunk_bytes = o->chunk_bytes ? o->chunk_bytes : CHUNK,
         .m_peak_bytes = o->m_peak_bytes ? o->m_peak_bytes : M_PEAK,
         .lambda = o->lambda >= 0 ? o->lambda : 0.9,
     };
-    FM_TRY(fm_overlap_problem_of_program(&of, out->arena, &problem, err));
-    FM_TRY(fm_overlap_solve(&problem, &options, out->arena, &solved, err));
-    fm_overlap_view(&problem, &solved, out->arena, &out->plan);
-    name_launches(&cut, out);
-    for (uint32_t i = 0; i < cut.part_count; i++) out->plan.read_bytes += cut.parts[i].bytes;
+    FM_TRY(fm_overlap_problem_of_program(&of, out->arena, &out->problem, err));
+    FM_TRY(fm_overlap_solve(&out->problem, &options, out->arena, &out->solved, err));
+    fm_overlap_view(&out->problem, &out->solved, out->arena, &out->plan);
+    name_launches(&out->cut, out);
+    for (uint32_t i = 0; i < out->cut.part_count; i++) out->plan.read_bytes += out->cut.parts[i].bytes;
     out->plan.kernel_steps = p->program.step_count;
     out->plan.slab_bytes = o->slab_bytes;
-    out->plan.peak_bytes = solved.preload_bytes + (uint64_t)solved.peak_chunks * problem.chunk_bytes;
+    out->plan.peak_bytes = out->solved.preload_bytes + (uint64_t)out->solved.peak_chunks * out->problem.chunk_bytes;
     out->plan.capacities = "class table";
     return FLASHMEM_OK;
 }

@@ -79,7 +79,8 @@ list(APPEND FM_COMPILE_SOURCES
 list(APPEND FM_COMPILE_SOURCES
     src/compile/pipeline.c
     src/compile/planner.c
-    src/compile/planner_overlap.c)
+    src/compile/planner_overlap.c
+    src/compile/planner_save.c)
 
 list(APPEND FM_COMPILE_SOURCES
     src/compile/plan/bounds.c

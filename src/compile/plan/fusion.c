@@ -18,7 +18,7 @@ typedef struct search {
     const fm_overlap_options *options;
     fm_arena                 *arena; /* of what stays */
     ranked                   *ranks;
-    uint32_t                  count;  /* of ranks: candidates worth trying */
+    uint32_t                  count; /* of ranks: candidates worth trying */
     uint8_t                  *split, *tried;
     double                    best, until;
     uint32_t                  solves;
@@ -56,8 +56,8 @@ static flashmem_status try_it(search *s, int change, const char *what, bool *kep
     double gain = s->best - objective;
     *kept = gain > EQUAL || (gain > -EQUAL && change < 0);
     if (!*kept) return FLASHMEM_OK;
-    fm_info(s->options->log, "fusion", "%s %s: objective %.6f to %.6f (gain %.6f)", change < 0 ? "fused again" : "split",
-            what, s->best, objective, gain);
+    fm_info(s->options->log, "fusion", "%s %s: objective %.6f to %.6f (gain %.6f)",
+            change < 0 ? "fused again" : "split", what, s->best, objective, gain);
     memcpy(s->split, s->tried, s->fusion->candidate_count);
     s->best = objective;
     return FLASHMEM_OK;

@@ -52,7 +52,10 @@ flashmem_status fm_overlap_problem_of_program(const fm_program_problem *of, fm_a
                                           .last = cut->parts[i].last,
                                           .source = i,
                                           .part = cut->parts[i].part };
-    *out = (fm_overlap_problem){ .name = "program", .step_count = cut->launch_count, .weight_count = cut->part_count,
-                                 .chunk_bytes = of->chunk_bytes, .m_peak_bytes = of->m_peak_bytes };
+    *out = (fm_overlap_problem){ .name = "program",
+                                 .step_count = cut->launch_count,
+                                 .weight_count = cut->part_count,
+                                 .chunk_bytes = of->chunk_bytes,
+                                 .m_peak_bytes = of->m_peak_bytes };
     return fm_overlap_problem_finish(out, make_steps(of, arena), weights, of->lambda, err);
 }
