@@ -135,6 +135,10 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
                                    flashmem_error *err) {
     fm_log             log = { p->options.log, p->options.user };
     fm_overlap_options options;
+    if (o->fusion)
+        return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                       "%s: fused steps of a lowered program cannot be split yet: --fusion adapts instances f:A to f:C",
+                       p->path);
     FM_TRY(choose_solver(o, &options, err));
     options.log = &log;
     FM_TRY(fm_planner_device(p, o, &out->request.device, err));

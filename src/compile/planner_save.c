@@ -56,7 +56,7 @@ static fm_stored_plan describe(const fm_planned *made, uint32_t program) {
         .lambda = made->problem.lambda,
     };
     snprintf(record.solver, sizeof record.solver, "%s", made->solved.solver);
-    snprintf(record.device, sizeof record.device, "%s", made->request.device.name);
+    snprintf(record.device, sizeof record.device, "%.*s", (int)sizeof record.device - 1, made->request.device.name);
     return record;
 }
 
