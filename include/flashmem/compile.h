@@ -27,6 +27,8 @@ typedef struct flashmem_compile_options {
     flashmem_log_fn       log;
     flashmem_progress_fn  progress;
     void                 *user;
+    const char *const    *apart;       /* operators, by the names of their results, that begin steps of their own */
+    uint32_t              apart_count; /* (flashmem_plan.apart) */
 } flashmem_compile_options;
 
 typedef struct flashmem_compile_report {

@@ -99,6 +99,8 @@ typedef struct flashmem_plan {
     uint32_t    m_peak_chunks, peak_chunks;
     uint32_t    split_count;     /* fused steps that were split again */
     double      fused_objective; /* before that; 0 where fusion was not asked for */
+    const char *const *apart;    /* split_count: of a lowered program, results of operators that begin steps of their
+                                    own (flashmem_compile_options.apart); NULL for instances */
     uint32_t    weight_count;   const flashmem_plan_weight *weights;
     uint32_t    load_count;     const flashmem_plan_load   *loads;
 } flashmem_plan;

@@ -27,6 +27,10 @@ flashmem_status fm_compile_options_check(const flashmem_compile_options *given, 
                        (int)out->weights);
     if (out->shape_count && !out->shapes)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "compile options: %u shapes at NULL", out->shape_count);
+    for (uint32_t i = 0; i < out->apart_count; i++)
+        if (!out->apart || !out->apart[i])
+            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "compile options: operator %u of %u to keep apart is NULL", i,
+                           out->apart_count);
     if (out->image_limit && out->image_limit < 16)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "compile options: images of %u texels", out->image_limit);
     return FLASHMEM_OK;
@@ -73,6 +77,8 @@ static flashmem_status run_pass(fm_compilation *c, const pass_row *pass, flashme
 }
 
 flashmem_status fm_compile_import(fm_compilation *c, flashmem_error *err) {
+    c->graph.apart = c->options->apart;
+    c->graph.apart_count = c->options->apart_count;
     FM_TRY(fm_compile_progress(c, "import", 0, 1, err));
     FM_TRY(fm_onnx_load(&c->graph, FM_ONNX_HOIST_ABOVE, &c->model, err));
     FM_TRY(fm_onnx_import(c->model, err));

@@ -203,6 +203,8 @@ flashmem_status flashmem_planner_plan(flashmem_planner *p, const flashmem_plan_o
 void flashmem_plan_free(const flashmem_plan *plan) {
     fm_planned *made = (fm_planned *)(uintptr_t)plan;
     if (!made) return;
+    flashmem_plan_free(made->split_plan);
+    flashmem_planner_close(made->split);
     fm_graph_close(&made->again.graph);
     fm_arena_destroy(made->arena);
     free(made);

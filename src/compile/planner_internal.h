@@ -23,15 +23,17 @@ struct flashmem_planner {
 };
 
 typedef struct fm_planned { /* what a flashmem_plan handed out is the beginning of */
-    flashmem_plan      plan;
-    fm_arena          *arena; /* of this and all below */
-    fm_replay_request  request;
-    fm_replay          replay;
-    uint32_t           program; /* of the pack */
-    fm_program_cut     cut;     /* overlap plans of programs: what problem and solved are over */
-    fm_overlap_problem problem;
-    fm_overlap_plan    solved;
-    fm_compilation     again; /* instances: the graph, once the planner's own was lowered */
+    flashmem_plan        plan;
+    fm_arena            *arena; /* of this and all below */
+    fm_replay_request    request;
+    fm_replay            replay;
+    uint32_t             program; /* of the pack */
+    fm_program_cut       cut;     /* overlap plans of programs: what problem and solved are over */
+    fm_overlap_problem   problem;
+    fm_overlap_plan      solved;
+    flashmem_planner    *split; /* fusion: the model lowered with steps split, and its plan */
+    const flashmem_plan *split_plan;
+    fm_compilation       again; /* instances: the graph, once the planner's own was lowered */
 } fm_planned;
 
 /* The device as the plan options give it, for the layout that the weights have. */
@@ -41,6 +43,9 @@ flashmem_status fm_planner_device(const flashmem_planner *planner, const flashme
 /* planner_overlap.c: an overlap plan of the lowered program, and of an instance made from the graph as imported. */
 flashmem_status fm_planner_program(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
                                    flashmem_error *err);
+/* planner_fusion.c: out's overlap plan made again with the fused steps split that its capacities ask for. */
+flashmem_status fm_planner_fusion(flashmem_planner *planner, const flashmem_plan_options *options,
+                                  const fm_overlap_options *solver, fm_planned *out, flashmem_error *err);
 flashmem_status fm_planner_instance(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
                                     flashmem_error *err);
 

@@ -135,10 +135,9 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
                                    flashmem_error *err) {
     fm_log             log = { p->options.log, p->options.user };
     fm_overlap_options options;
-    if (o->fusion)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED,
-                       "%s: fused steps of a lowered program cannot be split yet: --fusion adapts instances f:A to f:C",
-                       p->path);
+    if (o->fusion && !p->compilation.arena)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                       "%s: a pack's program is fused as it was compiled: adapt fusion for the model", p->path);
     FM_TRY(choose_solver(o, &options, err));
     options.log = &log;
     FM_TRY(fm_planner_device(p, o, &out->request.device, err));
@@ -163,5 +162,5 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
     out->plan.slab_bytes = o->slab_bytes;
     out->plan.peak_bytes = out->solved.preload_bytes + (uint64_t)out->solved.peak_chunks * out->problem.chunk_bytes;
     out->plan.capacities = "class table";
-    return FLASHMEM_OK;
+    return o->fusion ? fm_planner_fusion(p, o, &options, out, err) : FLASHMEM_OK;
 }

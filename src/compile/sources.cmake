@@ -79,6 +79,7 @@ list(APPEND FM_COMPILE_SOURCES
 list(APPEND FM_COMPILE_SOURCES
     src/compile/pipeline.c
     src/compile/planner.c
+    src/compile/planner_fusion.c
     src/compile/planner_overlap.c
     src/compile/planner_save.c)
 

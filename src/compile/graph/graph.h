@@ -53,6 +53,12 @@ struct fm_node {
     fm_node            *prev, *next; /* execution order */
 };
 
+/* A fused step that could be two: the operator that makes `tensor` could begin a step of its own. */
+typedef struct fm_graph_seam {
+    const char *step, *tensor; /* names: of the product or convolution, of the operator's result */
+    double      bytes;         /* that the operator alone would move */
+} fm_graph_seam;
+
 typedef struct fm_graph {
     fm_arena   *arena;
     const char *path, *name;   /* of the model file, for messages */
@@ -65,6 +71,8 @@ typedef struct fm_graph {
     const fm_log *log;
     bool planning; /* set after init: nothing will be packed.  External data that is missing then fails when it is read,
                       not at import, and lowering plans steps that no kernel runs */
+    const char *const *apart; uint32_t apart_count; /* set after init: operators that fusion leaves alone, by result */
+    fm_graph_seam     *seams; size_t seam_count, seam_capacity; /* left by fusion */
 } fm_graph;
 
 void fm_graph_init(fm_graph *g, fm_arena *arena, const char *path, const fm_log *log);

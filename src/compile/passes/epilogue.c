@@ -20,7 +20,7 @@ typedef struct fusion {
     fm_tensor *last;    /* result of what has been taken so far */
     fm_node   *at;      /* that made it: the fused node goes in its place */
     uint32_t   channel; /* axis of the product's result that the bias runs along */
-    bool       any;
+    bool       any, seam;
 } fusion;
 
 static const fm_shape *product_shape(const fusion *f) { return &f->node->outputs[0]->shape; }
@@ -190,6 +190,32 @@ static bool begin(fm_graph *g, fm_node *n, fusion *f) {
     return !gemm || begin_gemm(f);
 }
 
+/* --- where to cut ------------------------------------------------------------------------------------------------- */
+
+static bool stays_apart(const fm_graph *g, const fm_node *n) {
+    for (uint32_t i = 0; i < g->apart_count; i++)
+        if (n->outputs[0] && strcmp(g->apart[i], n->outputs[0]->name) == 0) return true;
+    return false;
+}
+
+/* The first operator beyond bias and scaling is where the step could be cut; bias stays with its product. */
+static void note_seam(fusion *f, const fm_node *n) {
+    bool beyond = f->fused.activation != FM_ACT_NONE || f->inputs[FM_FUSED_PRE] || f->inputs[FM_FUSED_POST];
+    if (!beyond || f->seam) return;
+    double bytes = 4.0 * (double)fm_shape_count(&n->outputs[0]->shape);
+    f->seam = true;
+    FM_PUSH(f->g->arena, f->g->seams, f->g->seam_count, f->g->seam_capacity) = (fm_graph_seam){
+        .step = f->node->name, .tensor = n->outputs[0]->name,
+        .bytes = bytes * (f->fused.activation == FM_ACT_NONE ? 3 : 2) /* an addend is read too */
+    };
+}
+
+static bool take_unless_apart(fusion *f, fm_node *n) {
+    if (stays_apart(f->g, n) || !take(f, n)) return false;
+    note_seam(f, n);
+    return true;
+}
+
 /* Takes what follows, over at most one reshape that keeps the last axis. */
 static void follow(fusion *f) {
     bool reshaped = false;
@@ -200,13 +226,13 @@ static void follow(fusion *f) {
             fm_tensor *before = f->last;
             fm_node   *after = fm_only_use(n->outputs[0]);
             f->last = n->outputs[0];
-            if (!after || !take(f, after)) {
+            if (!after || !take_unless_apart(f, after)) {
                 f->last = before;
                 return;
             }
             reshaped = true;
             n = after;
-        } else if (!take(f, n)) {
+        } else if (!take_unless_apart(f, n)) {
             return;
         }
         f->any = true;
