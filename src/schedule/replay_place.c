@@ -270,7 +270,7 @@ flashmem_status fm_replay_place_minimum(const fm_replay_facts *f, const fm_cut *
                        (unsigned long long)f->request->device.largest_allocation);
     if (last != best_order) place_in_order(&s, best_order, NULL, NULL);
     memset(out->plan.wrap, 0, cut->object_count);
-    fm_timed_simulate(&problem, &out->plan);
+    fm_timed_replay(&problem, &out->plan);
     return FLASHMEM_OK;
 }
 
@@ -288,7 +288,7 @@ bool fm_replay_place(const fm_replay_facts *f, const fm_cut *cut, const fm_timed
         if (!place_in_order(&s, attempt % ORDERS, attempt < 2 * ORDERS ? after : NULL, after)) continue;
         if (f->request->automatic) advance(&s, scratch);
         read_ahead(&s, scratch);
-        fm_timed_simulate(problem, &out->plan);
+        fm_timed_replay(problem, &out->plan);
         return true;
     }
     memcpy(out->plan.after, after, cut->object_count * sizeof *after);

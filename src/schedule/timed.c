@@ -1,11 +1,12 @@
 /* The timed recursion.
  *
- * Objects are requested in order, so whoever requests object o has requested everything before it.  With P(o) = streamed
+ * Objects are requested in read order, so whoever requests object o has requested everything before it.  With P(o) = streamed
  * bytes up to and including o and Rel(k) = streamed bytes whose last use lies before step k, memory during step k is
  * P(o) - Rel(k) + act_k + residents while o is the newest request: it must not be requested before the end of the last
  * step k for which that exceeds the cap.  Two runs in a row are the same with 2N steps. */
 #include "schedule/timed.h"
 
+#include <assert.h>
 #include <string.h>
 
 void fm_timed_plan_init(fm_timed_plan *plan, const fm_timed_problem *problem, fm_arena *arena) {
@@ -17,9 +18,22 @@ void fm_timed_plan_init(fm_timed_plan *plan, const fm_timed_problem *problem, fm
         .arrival = fm_arena_array(arena, objects, sizeof *plan->arrival),
         .start = fm_arena_array(arena, steps, sizeof *plan->start),
         .end = fm_arena_array(arena, steps, sizeof *plan->end),
+        .due = fm_arena_array(arena, objects, sizeof *plan->due),
         .room = fm_arena_array(arena, 2 * (size_t)steps, sizeof *plan->room),
         .queue = fm_arena_array(arena, 2 * (size_t)steps, sizeof *plan->queue),
     };
+}
+
+/* The i-th object that is read. */
+static uint32_t read_at(const fm_timed_problem *p, uint32_t i) { return p->read_order ? p->read_order[i] : i; }
+
+void fm_timed_due(const fm_timed_problem *p, uint32_t *due) {
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = p->object_count; i-- > 0;) {
+        uint32_t o = read_at(p, i);
+        if (p->objects[o].first < least) least = p->objects[o].first;
+        due[o] = least;
+    }
 }
 
 static uint64_t resident_bytes(const fm_timed_problem *p) {
@@ -51,13 +65,12 @@ static int64_t fill_room(const fm_timed_problem *p, uint32_t runs, int64_t *room
     return streamed;
 }
 
-/* Every step must hold what it needs itself. */
-static bool feasible(const fm_timed_problem *p, const int64_t *room) {
-    int64_t  requested = 0;
-    uint32_t o = 0;
-    for (uint32_t k = 0; k < p->step_count; k++) {
-        for (; o < p->object_count && p->objects[o].first <= k; o++)
-            if (!p->objects[o].resident) requested += (int64_t)p->objects[o].bytes;
+/* Every step must hold what it needs itself, and what is read before that. */
+static bool feasible(const fm_timed_problem *p, const uint32_t *due, const int64_t *room) {
+    int64_t requested = 0;
+    for (uint32_t k = 0, i = 0; k < p->step_count; k++) {
+        for (; i < p->object_count && due[read_at(p, i)] <= k; i++)
+            if (!p->objects[read_at(p, i)].resident) requested += (int64_t)p->objects[read_at(p, i)].bytes;
         if (room[k] < requested) return false;
     }
     return true;
@@ -81,39 +94,51 @@ static int32_t barrier_for(barrier *b, uint32_t bound, int64_t requested) {
     return b->at;
 }
 
-bool fm_timed_solve(const fm_timed_problem *p, fm_timed_plan *plan) {
+/* least: what each object's request waits for in any case, or NULL. */
+static bool solve_order(const fm_timed_problem *p, const int32_t *least, fm_timed_plan *plan) {
     int64_t requested = 0;
+    int32_t floor = FM_AFTER_START;
     fill_room(p, 1, plan->room);
-    if (!feasible(p, plan->room)) return false;
+    fm_timed_due(p, plan->due);
+    if (!feasible(p, plan->due, plan->room)) return false;
     barrier b = { .room = plan->room, .queue = plan->queue, .at = FM_AFTER_START };
-    for (uint32_t o = 0; o < p->object_count; o++) {
+    for (uint32_t i = 0; i < p->object_count; i++) {
+        uint32_t o = read_at(p, i);
         plan->wrap[o] = 0;
+        if (least && least[o] > floor) floor = least[o];
         plan->after[o] = FM_AFTER_START;
         if (p->objects[o].resident) continue; /* its memory is always there */
         requested += (int64_t)p->objects[o].bytes;
-        plan->after[o] = barrier_for(&b, p->objects[o].first, requested);
+        plan->after[o] = barrier_for(&b, plan->due[o], requested);
+        if (plan->after[o] < floor) plan->after[o] = floor;
+        if (plan->after[o] >= (int32_t)plan->due[o]) plan->after[o] = (int32_t)plan->due[o] - 1;
     }
-    fm_timed_simulate(p, plan);
+    fm_timed_replay(p, plan);
     return true;
 }
+
+bool fm_timed_solve(const fm_timed_problem *p, fm_timed_plan *plan) { return solve_order(p, NULL, plan); }
+
+bool fm_timed_hold(const fm_timed_problem *p, fm_timed_plan *plan) { return solve_order(p, plan->after, plan); }
 
 bool fm_timed_solve_steady(const fm_timed_problem *p, fm_timed_plan *plan) {
     if (!fm_timed_solve(p, plan)) return false;
     int64_t requested = fill_room(p, 2, plan->room);
     int32_t steps = (int32_t)p->step_count, floor = FM_AFTER_START;
     barrier b = { .room = plan->room, .queue = plan->queue, .at = FM_AFTER_START };
-    for (uint32_t o = 0; o < p->object_count && plan->after[o] == FM_AFTER_START; o++) {
+    for (uint32_t i = 0; i < p->object_count && plan->after[read_at(p, i)] == FM_AFTER_START; i++) {
+        uint32_t               o = read_at(p, i);
         const fm_timed_object *object = &p->objects[o];
         if (object->resident) continue;
         requested += (int64_t)object->bytes;
-        int32_t at = barrier_for(&b, p->step_count + object->first, requested);
+        int32_t at = barrier_for(&b, p->step_count + plan->due[o], requested);
         if (at > floor) floor = at;
         if ((int32_t)object->last > floor) floor = (int32_t)object->last;
         if (floor >= steps - 1) break; /* free at the start of the run at best: so are all behind it */
         plan->after[o] = floor;
         plan->wrap[o] = 1;
     }
-    fm_timed_simulate(p, plan);
+    fm_timed_replay(p, plan);
     return true;
 }
 
@@ -142,21 +167,30 @@ static uint64_t structural_peak(const fm_timed_problem *p, const fm_timed_plan *
     return (uint64_t)peak;
 }
 
-void fm_timed_simulate(const fm_timed_problem *p, fm_timed_plan *plan) {
+/* Of the objects first used by step k that are read in this run; they are sorted by first use, *o is the next. */
+static double conversion_of(const fm_timed_problem *p, uint32_t k, bool first_run, uint32_t *o) {
+    double seconds = 0;
+    for (; *o < p->object_count && p->objects[*o].first <= k; ++*o)
+        if (first_run || !p->objects[*o].resident) seconds += p->objects[*o].convert_seconds;
+    return seconds;
+}
+
+void fm_timed_replay(const fm_timed_problem *p, fm_timed_plan *plan) {
     double   disk = 0, device = p->startup_seconds;
-    uint32_t o = 0;
+    uint32_t read = 0, used = 0;
     plan->stall = 0;
+    fm_timed_due(p, plan->due);
     for (uint32_t k = 0; k < p->step_count; k++) {
-        double arrived = 0, convert = 0;
-        for (; o < p->object_count && p->objects[o].first <= k; o++) {
-            bool at_start = plan->wrap[o] || plan->after[o] < 0;
+        double arrived = 0;
+        for (; read < p->object_count && plan->due[read_at(p, read)] <= k; read++) {
+            uint32_t o = read_at(p, read);
+            bool     at_start = plan->wrap[o] || plan->after[o] < 0;
             plan->request[o] = at_start ? disk : larger(disk, plan->end[plan->after[o]]);
             plan->arrival[o] = disk = plan->request[o] + read_seconds(p, &p->objects[o]);
             arrived = disk;
-            convert += p->objects[o].convert_seconds;
         }
         if (arrived > device) plan->stall += arrived - device;
-        plan->start[k] = larger(device, arrived) + convert;
+        plan->start[k] = larger(device, arrived) + conversion_of(p, k, true, &used);
         plan->end[k] = device = plan->start[k] + p->steps[k].seconds;
     }
     plan->latency = device;
@@ -164,25 +198,26 @@ void fm_timed_simulate(const fm_timed_problem *p, fm_timed_plan *plan) {
 }
 
 double fm_timed_period(const fm_timed_problem *p, const fm_timed_plan *plan, fm_arena *scratch) {
-    double *ends[2], disk = 0, device = p->startup_seconds, begin = 0;
+    double   *ends[2], disk = 0, device = p->startup_seconds, begin = 0;
+    uint32_t *due = fm_arena_array(scratch, p->object_count, sizeof *due);
     for (int i = 0; i < 2; i++) ends[i] = fm_arena_array(scratch, p->step_count, sizeof(double));
+    fm_timed_due(p, due);
     for (int run = 0; run < 3; run++) {
         double       *end = ends[run & 1];
         const double *previous = ends[(run + 1) & 1];
-        uint32_t      o = 0;
+        uint32_t      read = 0, used = 0;
         begin = run ? device : 0;
         for (uint32_t k = 0; k < p->step_count; k++) {
-            double arrived = 0, convert = 0;
-            for (; o < p->object_count && p->objects[o].first <= k; o++) {
-                const fm_timed_object *object = &p->objects[o];
-                if (object->resident && run) continue;
+            double arrived = 0;
+            for (; read < p->object_count && due[read_at(p, read)] <= k; read++) {
+                uint32_t o = read_at(p, read);
+                if (p->objects[o].resident && run) continue;
                 double free = plan->wrap[o]        ? (run ? previous[plan->after[o]] : 0)
                               : plan->after[o] < 0 ? begin
                                                    : end[plan->after[o]];
-                arrived = disk = larger(disk, free) + read_seconds(p, object);
-                convert += object->convert_seconds;
+                arrived = disk = larger(disk, free) + read_seconds(p, &p->objects[o]);
             }
-            device = end[k] = larger(device, arrived) + convert + p->steps[k].seconds;
+            device = end[k] = larger(device, arrived) + conversion_of(p, k, run == 0, &used) + p->steps[k].seconds;
         }
     }
     return device - begin;
@@ -191,13 +226,15 @@ double fm_timed_period(const fm_timed_problem *p, const fm_timed_plan *plan, fm_
 uint64_t fm_timed_minimum_bound(const fm_timed_problem *p, fm_arena *scratch) {
     uint64_t *released = fm_arena_array(scratch, (size_t)p->step_count + 1,
                                         sizeof *released); /* after the step before */
+    uint32_t *due = fm_arena_array(scratch, p->object_count, sizeof *due);
     uint64_t  bound = 0, live = resident_bytes(p);
-    uint32_t  o = 0;
-    for (uint32_t i = 0; i < p->object_count; i++)
-        if (!p->objects[i].resident) released[p->objects[i].last + 1] += p->objects[i].bytes;
+    uint32_t  i = 0;
+    fm_timed_due(p, due);
+    for (uint32_t o = 0; o < p->object_count; o++)
+        if (!p->objects[o].resident) released[p->objects[o].last + 1] += p->objects[o].bytes;
     for (uint32_t k = 0; k < p->step_count; k++) {
-        for (; o < p->object_count && p->objects[o].first <= k; o++)
-            if (!p->objects[o].resident) live += p->objects[o].bytes;
+        for (; i < p->object_count && due[read_at(p, i)] <= k; i++)
+            if (!p->objects[read_at(p, i)].resident) live += p->objects[read_at(p, i)].bytes;
         live -= released[k];
         if (live + p->steps[k].live_bytes > bound) bound = live + p->steps[k].live_bytes;
     }
@@ -235,6 +272,7 @@ uint64_t fm_timed_least_memory(const fm_timed_problem *problem, double eps, uint
 }
 
 void fm_timed_delay_reads(const fm_timed_problem *p, fm_timed_plan *plan) {
+    assert(!p->read_order);
     double   latest = plan->latency; /* when the read behind this one begins */
     int32_t  limit = INT32_MAX;      /* after[] of the streamed object behind this one */
     uint32_t step = p->step_count;
@@ -254,7 +292,7 @@ void fm_timed_delay_reads(const fm_timed_problem *p, fm_timed_plan *plan) {
         if (!plan->wrap[o] && k > plan->after[o]) plan->after[o] = k;
         limit = plan->wrap[o] ? FM_AFTER_START : plan->after[o];
     }
-    fm_timed_simulate(p, plan);
+    fm_timed_replay(p, plan);
 }
 
 double fm_timed_average_memory(const fm_timed_problem *p, const fm_timed_plan *plan) {
