@@ -367,6 +367,7 @@ static void fill(const maker *m, const fm_cut *cut, const fm_placed *placed, fm_
         .minimum_bound = m->minimum_bound,
         .latency = placed->plan.latency,
         .stall = placed->plan.stall,
+        .policy = m->facts.request->policy,
     };
     memcpy(out->region_bytes, placed->region_bytes, sizeof out->region_bytes);
     out->average_bytes = fm_timed_average_memory(&problem, &placed->plan) + (double)cut->fixed;
@@ -381,6 +382,7 @@ static void fill(const maker *m, const fm_cut *cut, const fm_placed *placed, fm_
         cut->steps[k].end = placed->plan.end[k];
     }
     choose_requests(m, out);
+    if (cut->read_order) fm_replay_renumber(out, cut->read_order, m->arena);
 }
 
 static flashmem_status find_minimum(maker *m, flashmem_error *err) {
@@ -424,14 +426,52 @@ static void solve(maker *m, fm_replay *out) {
     else fill(m, &m->candidates[m->candidate_count - 1].cut, &m->minimum, out);
 }
 
+/* The slab size at which the policy is fastest. */
+static flashmem_status solve_policy(maker *m, fm_replay *out, flashmem_error *err) {
+    const fm_cut *best_cut = NULL;
+    uint64_t      least = UINT64_MAX;
+    fm_placed     best;
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        fm_cut   *cut = &m->candidates[i].cut;
+        fm_placed placed;
+        uint64_t  needed;
+        bool      fits = fm_replay_place_policy(&m->facts, cut, m->budget, &placed, &needed);
+        if (needed < least) least = needed;
+        if (!fits) continue;
+        if (best_cut && placed.plan.latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;
+        best = placed;
+        best_cut = cut;
+    }
+    if (!best_cut)
+        return fm_fail(err, FLASHMEM_BUDGET,
+                       "a budget of %" PRIu64
+                       " bytes does not hold what the policy '%s' reads: it needs at least %" PRIu64 " (%.1f MB)",
+                       m->budget, m->facts.request->policy, least, (double)least * 1e-6);
+    fill(m, best_cut, &best, out);
+    return FLASHMEM_OK;
+}
+
+static flashmem_status check_policy(const fm_replay_request *r, flashmem_error *err) {
+    if (!r->policy) return FLASHMEM_OK;
+    fm_policy policy = fm_policy_find(r->policy);
+    if (policy == FM_POLICIES) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "no policy is called '%s'", r->policy);
+    if ((policy == FM_POLICY_PUBLISHED) != (r->overlap != NULL) || (r->overlap && !r->slab_bytes))
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "the policy '%s' %s", r->policy,
+                       r->overlap ? "follows no overlap plan, or its slab size is not given"
+                                  : "follows an overlap plan, and there is none here");
+    return FLASHMEM_OK;
+}
+
 flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err) {
     maker m = { .arena = arena };
     memset(out, 0, sizeof *out);
+    FM_TRY(check_policy(request, err));
     FM_TRY(fm_replay_analyse(&m.facts, pack, program, request, arena, err));
     make_candidates(&m);
     FM_TRY(find_minimum(&m, err));
-    solve(&m, out);
+    if (request->policy) FM_TRY(solve_policy(&m, out, err));
+    else solve(&m, out);
     fm_debug(log, "plan",
              "%u launches, %u objects, slabs of at most %" PRIu64 " bytes; peak %" PRIu64 ", resident %" PRIu64
              ", minimum %" PRIu64 " (bound %" PRIu64 "); predicted %.1f ms, stalls %.1f ms",

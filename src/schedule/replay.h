@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "contract/pack.h"
 #include "schedule/place.h"
+#include "schedule/policy.h"
 #include "schedule/timed.h"
 #include "flashmem/device.h"
 
@@ -32,6 +33,9 @@ typedef struct fm_replay_request {
     uint64_t slab_bytes;     /* largest slab (none is cut below 1 MiB), 0 = choose */
     uint32_t read_depth, read_bytes; /* 0 = choose */
     const uint8_t *external; /* per value: 1 = bound to caller memory, not placed (may be NULL) */
+    const char    *policy;   /* fm_policy_name: that baseline policy's plan instead of the timed one; or NULL */
+    const fm_policy_overlap *overlap; /* of the policy "published": over the objects and launches of the cut that
+                                         slab_bytes gives, numbered by first use; else NULL */
 } fm_replay_request;
 
 /* A placed object of the replayed program: a slab of a large weight, or a bundle. */
@@ -93,9 +97,11 @@ typedef struct fm_replay {
     uint64_t peak;           /* regions + images + staging: what the budget caps, to the byte */
     uint64_t minimum, minimum_bound; /* bytes promised; lower bound */
     double   latency, stall, average_bytes; /* predicted, first run */
+    const char *policy;      /* NULL: the timed plan, which reads in order of first use */
 } fm_replay;
 
-/* Solves.  BUDGET: below the minimum, which the message states.  All arrays come from arena. */
+/* Solves.  BUDGET: below the minimum, or below what the policy needs; the message states it.  INVALID_ARGUMENT: no such
+ * policy, or not the arrays it wants.  All arrays come from arena. */
 flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err);
 /* Independent of make: every panel of every splittable step computed once and in its slab; every launch's objects

@@ -246,5 +246,6 @@ fm_timed_problem fm_replay_problem(const fm_replay_facts *f, const fm_cut *cut, 
         .request_seconds = f->request->device.request_seconds,
         .startup_seconds = f->request->device.startup_seconds,
         .cap = cap,
+        .read_order = cut->read_order,
     };
 }

@@ -57,7 +57,7 @@ static uint32_t choose(const fm_replay_facts *f, const fm_cut *cut, uint64_t *co
 
 /* Rows of one object: its slab, or every weight of the bundle that is read as an image.  Each is copied whole, right
  * before its first use. */
-static void add_rows(const fm_replay_facts *f, fm_cut *cut, fm_replay_object *object, use *uses) {
+static void add_rows(const fm_replay_facts *f, fm_cut *cut, fm_replay_object *object) {
     uint32_t first = object->weight == FM_NONE ? 0 : object->weight;
     uint32_t end = object->weight == FM_NONE ? f->pack->weight_count : object->weight + 1;
     object->first_image = cut->image_count;
@@ -73,16 +73,10 @@ static void add_rows(const fm_replay_facts *f, fm_cut *cut, fm_replay_object *ob
                                 .source = weight->object_offset,
                                 .first_convert = cut->convert_count,
                                 .converts = 1 };
-        use             u = { .row = cut->image_count,
-                              .width = (uint32_t)weight->k,
-                              .height = row.panels,
-                              .half = weight->format == FM_WEIGHT_F16 };
-        u.first = slab ? object->first : cut->first_part[used->first];
-        u.last = slab ? object->last : cut->first_part[used->last + 1] - 1;
         cut->converts[cut->convert_count++] = (fm_replay_convert){ .image = cut->image_count,
                                                                    .panels = row.panels,
-                                                                   .before_step = u.first };
-        uses[cut->image_count] = u;
+                                                                   .before_step = slab ? object->first
+                                                                                       : cut->first_part[used->first] };
         cut->images[cut->image_count++] = row;
     }
     object->images = cut->image_count - object->first_image;
@@ -105,18 +99,28 @@ static void name_first_images(const fm_replay_facts *f, fm_cut *cut) {
     }
 }
 
-void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
-    uint32_t most = 0;
-    for (uint32_t w = 0; w < f->pack->weight_count; w++) most += f->weights[w].image && !f->weights[w].cuttable;
-    if (f->request->device.memory_path != FLASHMEM_PATH_TEXTURE_COPY) return;
-    most += cut->object_count;
-    use       *uses = fm_arena_array(f->arena, most, sizeof *uses);
-    uint64_t **busy = fm_arena_array(f->arena, most, sizeof *busy);
-    cut->images = fm_arena_array(f->arena, most, sizeof *cut->images);
-    cut->converts = fm_arena_array(f->arena, most, sizeof *cut->converts);
-    cut->pool = fm_arena_array(f->arena, most, sizeof *cut->pool);
-    for (uint32_t o = 0; o < cut->object_count; o++) add_rows(f, cut, &cut->objects[o], uses);
-    qsort(uses, cut->image_count, sizeof *uses, by_bytes);
+/* From the first panel copied to the last use. */
+static use use_of(const fm_replay_facts *f, const fm_cut *cut, uint32_t row) {
+    const fm_replay_image  *image = &cut->images[row];
+    const fm_replay_object *object = &cut->objects[image->object];
+    const fm_weight        *weight = &f->pack->weights[image->weight];
+    bool                    slab = object->weight != FM_NONE;
+    return (use){ .row = row,
+                  .first = cut->converts[image->first_convert].before_step,
+                  .last = slab ? object->last : cut->first_part[f->weights[image->weight].last + 1] - 1,
+                  .width = (uint32_t)weight->k,
+                  .height = image->panels,
+                  .half = weight->format == FM_WEIGHT_F16 };
+}
+
+void fm_replay_pool_images(const fm_replay_facts *f, fm_cut *cut) {
+    use       *uses = fm_arena_array(f->arena, cut->image_count, sizeof *uses);
+    uint64_t **busy = fm_arena_array(f->arena, cut->image_count, sizeof *busy);
+    cut->pool = fm_arena_array(f->arena, cut->image_count, sizeof *cut->pool);
+    cut->pool_count = 0;
+    cut->image_bytes = 0;
+    for (uint32_t i = 0; i < cut->image_count; i++) uses[i] = use_of(f, cut, i);
+    if (cut->image_count) qsort(uses, cut->image_count, sizeof *uses, by_bytes);
     for (uint32_t i = 0; i < cut->image_count; i++) {
         uint32_t              chosen = choose(f, cut, busy, &uses[i]);
         fm_replay_pool_image *image = &cut->pool[chosen];
@@ -130,5 +134,16 @@ void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
         occupy(busy[chosen], &uses[i]);
     }
     for (uint32_t i = 0; i < cut->pool_count; i++) cut->image_bytes += cut->pool[i].bytes;
+}
+
+void fm_replay_assign_images(const fm_replay_facts *f, fm_cut *cut) {
+    uint32_t most = 0;
+    for (uint32_t w = 0; w < f->pack->weight_count; w++) most += f->weights[w].image && !f->weights[w].cuttable;
+    if (f->request->device.memory_path != FLASHMEM_PATH_TEXTURE_COPY) return;
+    most += cut->object_count;
+    cut->images = fm_arena_array(f->arena, most, sizeof *cut->images);
+    cut->converts = fm_arena_array(f->arena, most, sizeof *cut->converts);
+    for (uint32_t o = 0; o < cut->object_count; o++) add_rows(f, cut, &cut->objects[o]);
+    fm_replay_pool_images(f, cut);
     name_first_images(f, cut);
 }

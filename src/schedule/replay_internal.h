@@ -55,6 +55,9 @@ typedef struct fm_cut {
     fm_timed_step        *timed_steps;
     fm_timed_object      *timed_objects; /* last: of the memory, not of the image made from it */
     uint64_t              fixed;         /* image_bytes and staging: what the regions do not get of the budget */
+    /* Plans of policies. */
+    const uint32_t       *read_order;    /* [objects]; NULL: as numbered */
+    bool                  one_run;       /* nothing is read ahead across runs */
 } fm_cut;
 
 /* A placed plan for a cut. */
@@ -79,6 +82,8 @@ static inline uint64_t fm_slab_limit(const fm_replay_request *request) {
     return request->slab_bytes ? request->slab_bytes : UINT64_MAX;
 }
 void             fm_replay_assign_images(const fm_replay_facts *facts, fm_cut *cut);
+/* Pool images for the cut's images and conversions as they stand: the second half of fm_replay_assign_images. */
+void fm_replay_pool_images(const fm_replay_facts *facts, fm_cut *cut);
 fm_timed_problem fm_replay_problem(const fm_replay_facts *facts, const fm_cut *cut, uint64_t cap);
 
 void fm_placed_init(fm_placed *placed, const fm_replay_facts *facts, const fm_cut *cut, fm_arena *arena);
@@ -96,5 +101,11 @@ typedef enum fm_place_effort {
  * memory is free.  out->plan gets what was possible and its times.  False: does not fit. */
 bool fm_replay_place(const fm_replay_facts *facts, const fm_cut *cut, const fm_timed_problem *problem, uint64_t limit,
                      fm_place_effort effort, fm_placed *out, fm_arena *scratch);
+/* Turns cut into what the request's policy plans with and places that; *least is what no placement of it is below.
+ * False: does not fit. */
+bool fm_replay_place_policy(const fm_replay_facts *facts, fm_cut *cut, uint64_t budget, fm_placed *out,
+                            uint64_t *least);
+/* order[i]: the object that becomes number i. */
+void fm_replay_renumber(fm_replay *replay, const uint32_t *order, fm_arena *arena);
 
 #endif

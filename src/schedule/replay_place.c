@@ -28,6 +28,7 @@ typedef struct sweep {
     uint32_t                always, count;
     uint8_t                *lasting;      /* per object: placed with the pieces */
     int32_t                *lasting_from; /* ... from this step on */
+    uint32_t               *due;          /* per object: fm_timed_due */
     uint64_t                limit;
     bool                    fixed; /* every object is placed with the pieces, for the life the plan gives it */
     uint32_t                retries;
@@ -86,7 +87,7 @@ static void collect(sweep *s, const int32_t *after) {
             s->lasting[o] = lasting;
             if (pass == 0 && always) add_piece(s, true, o, object->bytes, FM_PACK_ALIGN, 0, end);
             if (pass == 0 || !lasting) continue;
-            s->lasting_from[o] = after ? after[o] + 1 : (int32_t)object->first;
+            s->lasting_from[o] = after ? after[o] + 1 : (int32_t)s->due[o];
             add_piece(s, true, o, object->bytes, FM_PACK_ALIGN, s->lasting_from[o], (int32_t)object->last);
         }
         for (uint32_t v = 0; v < s->facts->program->value_count; v++) {
@@ -128,9 +129,10 @@ static bool place_pieces(sweep *s, uint32_t *failed) {
 /* Objects used by one step, in read order.  Requests never overtake: from[] never falls. */
 static bool place_slabs(sweep *s, const int32_t *after) {
     int32_t floor = 0;
-    for (uint32_t o = 0; o < s->cut->object_count; o++) {
+    for (uint32_t i = 0; i < s->cut->object_count; i++) {
+        uint32_t               o = s->cut->read_order ? s->cut->read_order[i] : i;
         const fm_timed_object *object = &s->problem->objects[o];
-        int32_t from = s->lasting[o] ? s->lasting_from[o] : after ? after[o] + 1 : (int32_t)object->first;
+        int32_t                from = s->lasting[o] ? s->lasting_from[o] : after ? after[o] + 1 : (int32_t)s->due[o];
         if (object->resident) {
             s->out->plan.after[o] = FM_AFTER_START;
             continue;
@@ -143,7 +145,7 @@ static bool place_slabs(sweep *s, const int32_t *after) {
                                    .to = (int32_t)object->last,
                                    .from2 = 1,
                                    .to2 = 0 };
-            if (!fm_placer_put_early(s->placer, &item, (int32_t)object->first, s->limit)) return false;
+            if (!fm_placer_put_early(s->placer, &item, (int32_t)s->due[o], s->limit)) return false;
             s->out->object_region[o] = item.region;
             s->out->object_place[o] = item.offset;
             floor = item.from;
@@ -235,6 +237,8 @@ static void begin(sweep *s, const fm_replay_facts *f, const fm_cut *cut, const f
     s->pieces = fm_arena_array(scratch, most, sizeof *s->pieces);
     s->lasting = fm_arena_array(scratch, cut->object_count, 1);
     s->lasting_from = fm_arena_array(scratch, cut->object_count, sizeof *s->lasting_from);
+    s->due = fm_arena_array(scratch, cut->object_count, sizeof *s->due);
+    fm_timed_due(problem, s->due);
 }
 
 static bool place_in_order(sweep *s, int order, const int32_t *lasting_after, const int32_t *after) {
@@ -286,8 +290,9 @@ bool fm_replay_place(const fm_replay_facts *f, const fm_cut *cut, const fm_timed
     for (int attempt = 0; attempt < attempts; attempt++) { /* as planned; slabs later; bundles late too */
         s.fixed = attempt < ORDERS;
         if (!place_in_order(&s, attempt % ORDERS, attempt < 2 * ORDERS ? after : NULL, after)) continue;
-        if (f->request->automatic) advance(&s, scratch);
-        read_ahead(&s, scratch);
+        if (f->request->automatic && !cut->one_run) advance(&s, scratch);
+        if (!cut->one_run) read_ahead(&s, scratch);
+        else memset(out->plan.wrap, 0, cut->object_count);
         fm_timed_replay(problem, &out->plan);
         return true;
     }

@@ -5,11 +5,13 @@ set(FM_SCHEDULE_SOURCES
     src/schedule/plan_view.c
     src/schedule/place.c
     src/schedule/place_verify.c
+    src/schedule/policy.c
     src/schedule/replay.c
     src/schedule/replay_cut.c
     src/schedule/replay_facts.c
     src/schedule/replay_images.c
     src/schedule/replay_place.c
+    src/schedule/replay_policy.c
     src/schedule/replay_verify.c
     src/schedule/timed.c
     src/schedule/timed_verify.c
