@@ -44,13 +44,6 @@ static uint32_t step_parts(const fm_replay_facts *f, const fm_step *step, uint64
 
 /* --- steps -------------------------------------------------------------------------------------------------------- */
 
-static double step_seconds(const fm_replay_facts *f, const fm_replay_step *part) {
-    fm_work work = fm_step_work(f->pack, f->program, part->step, part->panels);
-    if (!f->request->step_seconds) return fm_work_seconds(&f->request->device, &work);
-    double launch = f->request->device.launch_seconds, whole = f->request->step_seconds[part->step];
-    return work.share < 1 && whole > launch ? launch + (whole - launch) * work.share : whole;
-}
-
 static void cut_steps(const fm_replay_facts *f, fm_cut *cut) {
     const fm_program *p = f->program;
     cut->first_part = fm_arena_array(f->arena, p->step_count + 1u, sizeof *cut->first_part);
@@ -70,7 +63,8 @@ static void cut_steps(const fm_replay_facts *f, fm_cut *cut) {
                 part->first_panel = (uint32_t)(part_begin(units, parts, i) * weight->unit_panels);
                 part->panels = (uint32_t)((end < weight->panels ? end : weight->panels) - part->first_panel);
             }
-            part->seconds = step_seconds(f, part);
+            part->seconds = fm_launch_seconds(&f->request->device, f->pack, p, f->request->step_seconds, s,
+                                              part->panels);
         }
     }
 }
@@ -192,35 +186,36 @@ static void cut_values(const fm_replay_facts *f, fm_cut *cut) {
     }
 }
 
-/* Conversions of an object: those of its images, one after the other. */
-static uint32_t first_convert(const fm_cut *cut, const fm_replay_object *object) {
-    return object->images ? cut->images[object->first_image].first_convert : 0;
-}
-
-static uint32_t end_convert(const fm_cut *cut, const fm_replay_object *object) {
-    if (!object->images) return 0;
-    const fm_replay_image *last = &cut->images[object->first_image + object->images - 1];
-    return last->first_convert + last->converts;
+void fm_replay_time_conversions(const fm_replay_facts *f, fm_cut *cut) {
+    for (uint32_t k = 0; k < cut->step_count; k++) cut->timed_steps[k].seconds = cut->steps[k].seconds;
+    for (uint32_t o = 0; o < cut->object_count; o++) {
+        cut->timed_objects[o].convert_seconds = 0;
+        cut->objects[o].freed = cut->timed_objects[o].last = cut->objects[o].last;
+    }
+    for (uint32_t c = 0; c < cut->convert_count; c++) {
+        const fm_replay_convert *row = &cut->converts[c];
+        const fm_replay_image   *image = &cut->images[row->image];
+        fm_replay_object        *object = &cut->objects[image->object];
+        fm_timed_object         *timed = &cut->timed_objects[image->object];
+        double                   seconds = fm_convert_seconds(&f->request->device,
+                                                              (double)row->panels * (double)f->pack->weights[image->weight].panel_bytes);
+        if (row->before_step == object->first) timed->convert_seconds += seconds;
+        else cut->timed_steps[row->before_step].seconds += seconds;
+        /* A staged slab is done with once its image is made; a bundle also holds what is read where it lies. */
+        if (object->staged) object->freed = timed->last = row->before_step; /* rows rise in steps */
+    }
 }
 
 static void time_objects(const fm_replay_facts *f, fm_cut *cut) {
-    double rate = f->request->device.convert_bytes_per_second;
     cut->timed_objects = fm_arena_array(f->arena, cut->object_count, sizeof *cut->timed_objects);
     for (uint32_t i = 0; i < cut->object_count; i++) {
         fm_replay_object *object = &cut->objects[i];
-        fm_timed_object  *timed = &cut->timed_objects[i];
-        uint32_t          converted = object->first; /* its last conversion */
-        *timed = (fm_timed_object){ .bytes = object->bytes, .read_bytes = object->bytes, .first = object->first };
-        for (uint32_t c = first_convert(cut, object); c < end_convert(cut, object); c++) {
-            const fm_replay_convert *row = &cut->converts[c];
-            double bytes = (double)row->panels * (double)f->pack->weights[cut->images[row->image].weight].panel_bytes;
-            timed->convert_seconds += f->request->device.launch_seconds + (rate > 0 ? bytes / rate : 0);
-            if (row->before_step > converted) converted = row->before_step;
-        }
-        /* A staged slab is done with once its image is made; a bundle also holds what is read where it lies. */
         object->staged = object->images && object->weight != FM_NONE && !f->weights[object->weight].buffer;
-        object->freed = timed->last = object->staged ? converted : object->last;
+        cut->timed_objects[i] = (fm_timed_object){ .bytes = object->bytes,
+                                                   .read_bytes = object->bytes,
+                                                   .first = object->first };
     }
+    fm_replay_time_conversions(f, cut);
 }
 
 void fm_replay_cut(const fm_replay_facts *f, uint64_t slab_bytes, fm_cut *cut) {

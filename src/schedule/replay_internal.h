@@ -82,6 +82,9 @@ static inline uint64_t fm_slab_limit(const fm_replay_request *request) {
     return request->slab_bytes ? request->slab_bytes : UINT64_MAX;
 }
 void             fm_replay_assign_images(const fm_replay_facts *facts, fm_cut *cut);
+/* Times of conversions, and when staged objects are free: what is not converted at its object's first use takes its time
+ * at the step where it is. */
+void             fm_replay_time_conversions(const fm_replay_facts *facts, fm_cut *cut);
 /* Pool images for the cut's images and conversions as they stand: the second half of fm_replay_assign_images. */
 void fm_replay_pool_images(const fm_replay_facts *facts, fm_cut *cut);
 fm_timed_problem fm_replay_problem(const fm_replay_facts *facts, const fm_cut *cut, uint64_t cap);

@@ -113,7 +113,6 @@ static void renumber(policy_cut *c) {
     cut->images = view.images;
     cut->converts = view.converts;
     cut->timed_objects = timed;
-    cut->timed_steps = copy_of(arena, cut->timed_steps, cut->step_count, sizeof *cut->timed_steps);
     c->preload = preload;
 }
 
@@ -175,26 +174,6 @@ static void convert_in_pieces(policy_cut *c) {
     cut->convert_count = count;
 }
 
-/* What is not converted at its object's first use takes its time at the step where it is; staged objects are free after
- * their last conversion. */
-static void time_conversions(policy_cut *c) {
-    fm_cut                *cut = c->cut;
-    const flashmem_device *device = &c->facts->request->device;
-    double                 rate = device->convert_bytes_per_second;
-    for (uint32_t o = 0; o < cut->object_count; o++) cut->timed_objects[o].convert_seconds = 0;
-    for (uint32_t r = 0; r < cut->convert_count; r++) {
-        const fm_replay_convert *row = &cut->converts[r];
-        const fm_replay_image   *image = &cut->images[row->image];
-        fm_replay_object        *object = &cut->objects[image->object];
-        fm_timed_object         *timed = &cut->timed_objects[image->object];
-        double bytes = (double)row->panels * (double)c->facts->pack->weights[image->weight].panel_bytes;
-        double seconds = device->launch_seconds + (rate > 0 ? bytes / rate : 0);
-        if (row->before_step == object->first) timed->convert_seconds += seconds;
-        else cut->timed_steps[row->before_step].seconds += seconds;
-        if (object->staged) object->freed = timed->last = row->before_step; /* rows rise in steps */
-    }
-}
-
 static void adapt(policy_cut *c) {
     fm_cut  *cut = c->cut;
     uint64_t staging = cut->fixed - cut->image_bytes;
@@ -205,7 +184,7 @@ static void adapt(policy_cut *c) {
         fm_replay_pool_images(c->facts, cut);
         cut->fixed = cut->image_bytes + staging;
     }
-    time_conversions(c);
+    fm_replay_time_conversions(c->facts, cut);
 }
 
 /* --- what policies know of steps ---------------------------------------------------------------------------------- */

@@ -13,6 +13,9 @@ set(FM_SCHEDULE_SOURCES
     src/schedule/replay_place.c
     src/schedule/replay_policy.c
     src/schedule/replay_verify.c
+    src/schedule/simulate.c
+    src/schedule/simulate_memory.c
+    src/schedule/simulate_verify.c
     src/schedule/timed.c
     src/schedule/timed_verify.c
     src/schedule/work.c)

@@ -36,6 +36,19 @@ double fm_work_seconds(const flashmem_device *device, const fm_work *work) {
     return device->launch_seconds + (compute > moving ? compute : moving);
 }
 
+double fm_launch_seconds(const flashmem_device *device, const fm_packed *packed, const fm_program *program,
+                         const double *step_seconds, uint32_t step, uint32_t panels) {
+    fm_work work = fm_step_work(packed, program, step, panels);
+    if (!step_seconds) return fm_work_seconds(device, &work);
+    double launch = device->launch_seconds, whole = step_seconds[step];
+    return work.share < 1 && whole > launch ? launch + (whole - launch) * work.share : whole;
+}
+
+double fm_convert_seconds(const flashmem_device *device, double bytes) {
+    double rate = device->convert_bytes_per_second;
+    return device->launch_seconds + (rate > 0 ? bytes / rate : 0);
+}
+
 flashmem_capacity_class fm_capacity_class_of(flashmem_cost_class cost_class) {
     static const flashmem_capacity_class classes[FLASHMEM_COST_CLASSES] = {
         [FLASHMEM_COST_MATMUL] = FLASHMEM_CAPACITY_REUSABLE,
