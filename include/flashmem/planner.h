@@ -5,6 +5,7 @@
 
 #include "flashmem/compile.h"
 #include "flashmem/plan.h"
+#include "flashmem/simulation.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -64,8 +65,26 @@ FLASHMEM_API void flashmem_plan_free(const flashmem_plan *plan); /* NULL allowed
 FLASHMEM_API flashmem_status flashmem_planner_save(flashmem_planner *planner, const flashmem_plan *plan,
                                                    flashmem_error *error);
 
-/* Names of baseline policies; NULL beyond the last. */
+/* Names of baseline policies, and what each does; static storage; NULL beyond the last. */
 FLASHMEM_API const char *flashmem_policy_name(uint32_t index);
+FLASHMEM_API const char *flashmem_policy_help(uint32_t index);
+
+typedef struct flashmem_simulate_options {
+    size_t                 size;         /* sizeof(flashmem_simulate_options) */
+    const flashmem_device *device;       /* of the plan's memory path; NULL: the one that the plan was made for */
+    const double          *step_seconds; /* per kernel step of the program, instead of the device's rates; NULL: as
+                                            planned, or by the rates of another device */
+    uint32_t               step_seconds_count;
+} flashmem_simulate_options;
+
+FLASHMEM_API void flashmem_simulate_options_init(flashmem_simulate_options *options);
+
+/* Plays the first run of a plan of this planner on a device, event by event; verified, to be freed.  NULL options are
+ * the defaults.  Statuses: INVALID_ARGUMENT, OUT_OF_MEMORY, INTERNAL. */
+FLASHMEM_API flashmem_status flashmem_simulate(flashmem_planner *planner, const flashmem_plan *plan,
+                                               const flashmem_simulate_options *options,
+                                               const flashmem_simulation **out, flashmem_error *error);
+FLASHMEM_API void flashmem_simulation_free(const flashmem_simulation *simulation); /* NULL allowed */
 
 #ifdef __cplusplus
 }

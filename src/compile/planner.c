@@ -142,7 +142,9 @@ static flashmem_status plan_timed(const flashmem_planner *p, const flashmem_plan
     r->slab_bytes = o->slab_bytes;
     r->once = o->runs == 1;
     r->external = fm_replay_external(&p->program, false, out->arena);
+    r->policy = o->policy;
     r->step_seconds = o->step_seconds;
+    out->lowered = p->program;
     if (o->step_seconds && o->step_seconds_count != p->program.step_count)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "times of %u kernel steps, '%s' has %u", o->step_seconds_count,
                        p->path, p->program.step_count);

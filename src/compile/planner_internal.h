@@ -27,6 +27,7 @@ typedef struct fm_planned { /* what a flashmem_plan handed out is the beginning 
     fm_arena            *arena; /* of this and all below */
     fm_replay_request    request;
     fm_replay            replay;
+    fm_program           lowered; /* that replay is of */
     uint32_t             program; /* of the pack */
     fm_program_cut       cut;     /* overlap plans of programs: what problem and solved are over */
     fm_overlap_problem   problem;

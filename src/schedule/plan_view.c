@@ -85,18 +85,22 @@ static void view_steps(const view *v, flashmem_plan *out) {
     out->step_count = r->step_count;
 }
 
-/* Images of an object are made directly before the launch that uses them first. */
+/* Images of an object are made directly before launches. */
 static void view_conversion(const view *v, const fm_replay_object *from, flashmem_plan_object *to) {
     const flashmem_device *d = &v->request->device;
-    double                 seconds = 0;
-    for (uint32_t i = from->first_image; i < from->first_image + from->images; i++) {
-        const fm_replay_image *image = &v->replay->images[i];
-        double                 bytes = (double)image->panels * (double)v->packed->weights[image->weight].panel_bytes;
-        seconds += d->launch_seconds + (d->convert_bytes_per_second > 0 ? bytes / d->convert_bytes_per_second : 0);
-    }
     if (!from->images) return;
-    to->convert_end = v->replay->steps[from->first].start;
-    to->convert_start = to->convert_end - seconds;
+    const fm_replay_image *first = &v->replay->images[from->first_image], *last = first + from->images - 1;
+    uint32_t               begin = v->replay->converts[first->first_convert].before_step;
+    double                 seconds = 0; /* right before the first of its launches */
+    for (uint32_t c = first->first_convert; c < last->first_convert + last->converts; c++) {
+        const fm_replay_convert *row = &v->replay->converts[c];
+        const fm_weight         *weight = &v->packed->weights[v->replay->images[row->image].weight];
+        double                   end = v->replay->steps[row->before_step].start;
+        if (row->before_step == begin)
+            seconds += fm_convert_seconds(d, (double)row->panels * (double)weight->panel_bytes);
+        if (end > to->convert_end) to->convert_end = end;
+    }
+    to->convert_start = v->replay->steps[begin].start - seconds;
 }
 
 static void view_objects(const view *v, flashmem_plan *out) {
@@ -119,6 +123,7 @@ static void view_objects(const view *v, flashmem_plan *out) {
             .after = from->after,
             .wrap = from->wrap,
             .resident = from->resident,
+            .preload = from->preload,
             .region = from->region,
             .offset = from->place,
             .request = from->request,
@@ -126,6 +131,7 @@ static void view_objects(const view *v, flashmem_plan *out) {
         };
         view_conversion(v, from, &objects[o]);
         out->read_bytes += from->bytes;
+        if (from->preload) out->preload_bytes += from->bytes;
     }
     out->objects = objects;
     out->object_count = r->object_count;
@@ -161,11 +167,11 @@ static void view_images(const view *v, flashmem_plan *out) {
 }
 
 /* No plan of this cut can be faster than its disk or its compute; latency is the objective. */
-static void bound_latency(const fm_replay_request *request, flashmem_plan *out) {
+static void bound_latency(const fm_replay_request *request, const char *policy, flashmem_plan *out) {
     double compute = request->device.startup_seconds + out->compute_seconds;
     out->disk_seconds = (double)out->read_bytes / request->device.disk_bytes_per_second;
-    out->objective_kind = "timed";
-    out->solver = "recursion";
+    out->objective_kind = policy ? policy : "timed";
+    out->solver = policy ? "rule" : "recursion";
     out->capacities = "none";
     out->objective = out->latency;
     out->bound = out->disk_seconds > compute ? out->disk_seconds : compute;
@@ -211,6 +217,6 @@ void fm_plan_view(const fm_packed *packed, const fm_program *program, const fm_r
     view_objects(&v, out);
     view_values(&v, out);
     view_images(&v, out);
-    bound_latency(request, out);
+    bound_latency(request, r->policy, out);
     out->live_bound_bytes = live_bound(out);
 }

@@ -52,7 +52,7 @@ static void add_candidate(maker *m, uint64_t slab_bytes) {
 }
 
 static void make_candidates(maker *m) {
-    uint64_t given = m->facts.request->slab_bytes;
+    uint64_t given = m->facts.request->overlap ? fm_slab_limit(m->facts.request) : m->facts.request->slab_bytes;
     uint32_t most = m->facts.request->automatic ? MOST_LAUNCHES_AUTOMATIC : MOST_LAUNCHES;
     if (given) add_candidate(m, given);
     for (int i = 0; i < SLAB_SIZES && !given; i++) {
@@ -455,10 +455,9 @@ static flashmem_status check_policy(const fm_replay_request *r, flashmem_error *
     if (!r->policy) return FLASHMEM_OK;
     fm_policy policy = fm_policy_find(r->policy);
     if (policy == FM_POLICIES) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "no policy is called '%s'", r->policy);
-    if ((policy == FM_POLICY_PUBLISHED) != (r->overlap != NULL) || (r->overlap && !r->slab_bytes))
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "the policy '%s' %s", r->policy,
-                       r->overlap ? "follows no overlap plan, or its slab size is not given"
-                                  : "follows an overlap plan, and there is none here");
+    if ((policy == FM_POLICY_PUBLISHED) != (r->overlap != NULL))
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "the policy '%s' follows %s", r->policy,
+                       r->overlap ? "no overlap plan" : "an overlap plan, and there is none here");
     return FLASHMEM_OK;
 }
 

@@ -34,8 +34,8 @@ typedef struct fm_replay_request {
     uint32_t read_depth, read_bytes; /* 0 = choose */
     const uint8_t *external; /* per value: 1 = bound to caller memory, not placed (may be NULL) */
     const char    *policy;   /* fm_policy_name: that baseline policy's plan instead of the timed one; or NULL */
-    const fm_policy_overlap *overlap; /* of the policy "published": over the objects and launches of the cut that
-                                         slab_bytes gives, numbered by first use; else NULL */
+    const fm_policy_overlap *overlap; /* of the policy "published": over the parts and launches of fm_program_cut_make
+                                         for this request; slab_bytes 0 cuts nothing.  Else NULL */
 } fm_replay_request;
 
 /* A placed object of the replayed program: a slab of a large weight, or a bundle. */
@@ -49,6 +49,7 @@ typedef struct fm_replay_object {
     int32_t  after;        /* FM_AFTER_START or a step: may be read once it has ended */
     uint8_t  wrap;         /* ... in the previous run */
     uint8_t  staged;       /* only images are made of it: no launch reads it where it lies */
+    uint8_t  preload;      /* launch 0 waits for it, whoever uses it first */
     uint8_t  resident;     /* its bytes stay where they lie; TEXTURE_COPY makes images of them in every run */
     uint32_t region; uint64_t place; /* IN_PLACE: where it lies.  TEXTURE_COPY: where it is staged (bundles: lies) */
     uint32_t first_image, images;    /* TEXTURE_COPY: rows of fm_replay.images converted from it */

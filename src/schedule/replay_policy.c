@@ -125,6 +125,7 @@ static void use_preloaded(policy_cut *c) {
         bool known = !c->preload[o];
         for (uint32_t u = 0; u < own && !known; u++) known = cut->uses[cut->steps[0].first_object + u] == o;
         if (!known) uses[count++] = o;
+        cut->objects[o].preload = c->preload[o];
     }
     for (uint32_t k = 0; k < cut->step_count; k++) {
         fm_replay_step *step = &cut->steps[k];
