@@ -32,3 +32,5 @@ fm_add_test(NAME test_plan_fusion SOURCES tests/compile/plan/test_plan_fusion.c 
 
 fm_add_test(NAME test_lower_planned SOURCES tests/compile/test_lower_planned.c tests/compile/onnx_writer.c
     LIBS flashmem_compile LABELS compile)
+
+fm_add_test(NAME test_planner_simulate SOURCES tests/compile/test_planner_simulate.c LIBS flashmem_compile LABELS compile)
