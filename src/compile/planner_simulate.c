@@ -30,7 +30,8 @@ static flashmem_status check_options(const flashmem_simulate_options *given, con
         memcpy(out, given, given->size < sizeof *out ? given->size : sizeof *out);
     }
     if (!plan->replay.step_count)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%s: an overlap plan of an instance has no program to simulate",
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                       "%s: a problem and its solution, not a plan that is replayed: simulate the policy published",
                        plan->plan.model);
     *device = out->device ? *out->device : plan->request.device;
     FM_TRY(flashmem_device_check(device, err));
