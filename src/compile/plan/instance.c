@@ -122,11 +122,21 @@ static uint64_t counted_bytes(flashmem_dtype dtype, int64_t count) {
 
 static uint64_t tensor_bytes(const fm_tensor *t) { return counted_bytes(t->dtype, fm_shape_count(&t->shape)); }
 
-/* Elements of a constant, what broadcasting repeats counted once. */
+/* Elements of a constant, what broadcasting repeats counted once: the fewest along its recipe, or those of the largest
+ * factor or addend. */
 static int64_t constant_count(const fm_tensor *t) {
-    const fm_recipe *r = t->constant;
-    while (r->kind == FM_RECIPE_BROADCAST) r = r->inputs[0];
-    return fm_shape_count(&r->shape);
+    int64_t least = fm_shape_count(&t->shape), others = 0;
+    for (const fm_recipe *r = t->constant;; r = r->inputs[0]) {
+        int64_t count = fm_shape_count(&r->shape);
+        if (count < least) least = count;
+        if (r->kind == FM_RECIPE_LEAF || r->kind == FM_RECIPE_CONCAT) break;
+        if (r->kind != FM_RECIPE_SCALE && r->kind != FM_RECIPE_ADD) continue;
+        const fm_recipe *other = r->inputs[1];
+        while (other->kind == FM_RECIPE_BROADCAST) other = other->inputs[0];
+        count = fm_shape_count(&other->shape);
+        if (count > others) others = count;
+    }
+    return least > others ? least : others;
 }
 
 static bool is_weight(const fm_tensor *t) {
@@ -333,7 +343,10 @@ flashmem_status fm_instance_candidates(const fm_graph *g, const fm_instance_opti
         FM_PUSH(arena, *out, found, capacity) = (fm_fusion_candidate){
             .name = fm_arena_printf(arena, "%s | %s", s->node->name ? s->node->name : s->node->op->name,
                                     node->name ? node->name : node->op->name),
-            .step = steps[index], .source = index, .fused_bytes = fused, .split_bytes = fused + own
+            .step = steps[index],
+            .source = index,
+            .fused_bytes = fused,
+            .split_bytes = fused + own
         };
     }
     *count = (uint32_t)found;
