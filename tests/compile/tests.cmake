@@ -34,3 +34,4 @@ fm_add_test(NAME test_lower_planned SOURCES tests/compile/test_lower_planned.c t
     LIBS flashmem_compile LABELS compile)
 
 fm_add_test(NAME test_planner_simulate SOURCES tests/compile/test_planner_simulate.c LIBS flashmem_compile LABELS compile)
+fm_add_test(NAME test_plan_program SOURCES tests/compile/plan/test_plan_program.c LIBS flashmem_compile LABELS compile plan)
