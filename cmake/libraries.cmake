@@ -52,7 +52,7 @@ function(fm_add_half name)
     endforeach()
 endfunction()
 
-fm_embed_kernels(embedded_kernels ${FM_KERNELS_CL})
+fm_embed(embedded_kernels embedded_kernels kernels/embedded.h fm_embedded ${FM_KERNELS_CL})
 fm_add_folder(base ${FM_BASE_SOURCES})
 fm_add_folder(contract ${FM_CONTRACT_SOURCES})
 fm_add_folder(schedule ${FM_SCHEDULE_SOURCES})
