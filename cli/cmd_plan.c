@@ -5,38 +5,25 @@
 
 #include "commands.h"
 #include "console.h"
+#include "curve.h"
 #include "flashmem/planner.h"
 #include "inputs.h"
 #include "pack_cache.h"
+#include "plan_json.h"
 #include "plan_text.h"
-#include "report.h"
 
 /* Every plan was verified when it was made; --verify of a pack asks the run half again. */
-static int show(const cli_options *options, const cli_pack *pack, const flashmem_plan *plan) {
+static int show(const cli_options *options, const char *cache, const flashmem_plan *plan, const cli_curve *curve) {
+    int code = 0;
     if (options->minimum) printf("%" PRIu64 "\n", plan->minimum_bytes);
+    else if (curve) cli_curve_text(curve, stdout);
     else cli_plan_text(plan, stdout);
     if (options->verify && !options->minimum)
         puts("verified: every constraint of the plan and of the replayed program holds");
-    return options->json ? cli_report_plan(options->json, pack, plan) : 0;
-}
-
-/* ---- a pack: as a run would plan it ---- */
-
-static int plan_pack(const cli_options *options, const cli_pack *pack, const flashmem_run_options *run) {
-    flashmem_model      *model = NULL;
-    flashmem_error       error = { 0 };
-    const flashmem_plan *plan;
-    int                  code = 0;
-    if (flashmem_model_open(pack->path, run, &model, &error) ||
-        (options->verify && flashmem_model_verify_plan(model, &error)) || flashmem_model_plan(model, &plan, &error))
-        code = cli_fail(&error);
-    else code = show(options, pack, plan);
-    cli_pack_distrust(pack, &error);
-    flashmem_model_close(model);
+    if (options->json) code = cli_plan_json(options->json, plan, curve, cache);
+    if (!code && options->dump_problem) code = cli_plan_dump(options->dump_problem, plan);
     return code;
 }
-
-/* ---- a model: imported and lowered, nothing is packed ---- */
 
 static int describe_device(const cli_options *options, const flashmem_run_options *run, flashmem_layout layout,
                            flashmem_device *device) {
@@ -53,6 +40,51 @@ static int describe_device(const cli_options *options, const flashmem_run_option
     device->read_depth = run->read_depth;
     device->read_bytes = run->read_bytes;
     return 0;
+}
+
+static void run_options_too(const flashmem_run_options *run, const flashmem_device *device, flashmem_plan_options *to) {
+    to->device = device;
+    to->budget_kind = run->budget_kind;
+    to->budget_value = run->budget_value;
+    to->slab_bytes = run->slab_bytes;
+    to->runs = run->runs;
+    to->program = run->program;
+}
+
+/* ---- a pack: as a run would plan it ---- */
+
+static int make_pack_curve(const cli_options *options, const cli_pack *pack, const flashmem_run_options *run,
+                           cli_curve *curve) {
+    flashmem_plan_options to;
+    flashmem_planner     *planner = NULL;
+    flashmem_device       device;
+    flashmem_error        error = { 0 };
+    flashmem_layout       layout = FLASHMEM_LAYOUT_CPU;
+    int                   code = cli_choose_layout(options, &layout);
+    if (!code) code = describe_device(options, run, layout, &device);
+    if (code) return code;
+    flashmem_plan_options_init(&to);
+    run_options_too(run, &device, &to);
+    if (flashmem_planner_open(pack->path, NULL, &planner, &error) || cli_curve_make(planner, &to, curve, &error))
+        code = cli_fail(&error);
+    flashmem_planner_close(planner);
+    return code;
+}
+
+static int plan_pack(const cli_options *options, const cli_pack *pack, const flashmem_run_options *run) {
+    flashmem_model      *model = NULL;
+    flashmem_error       error = { 0 };
+    const flashmem_plan *plan;
+    cli_curve            curve;
+    int                  code = options->curve ? make_pack_curve(options, pack, run, &curve) : 0;
+    if (code) return code;
+    if (flashmem_model_open(pack->path, run, &model, &error) ||
+        (options->verify && flashmem_model_verify_plan(model, &error)) || flashmem_model_plan(model, &plan, &error))
+        code = cli_fail(&error);
+    else code = show(options, pack->cache, plan, options->curve ? &curve : NULL);
+    cli_pack_distrust(pack, &error);
+    flashmem_model_close(model);
+    return code;
 }
 
 /* The options of the overlap problem.  False: bad usage, message printed. */
@@ -73,6 +105,7 @@ static bool overlap_options(const cli_options *options, flashmem_plan_options *t
                                                    : NULL;
         return only ? cli_usage("%s belongs to --objective opg", only) : true;
     }
+    if (options->curve) return cli_usage("--curve is over budgets, which --objective opg has not");
     to->objective = FLASHMEM_OBJECTIVE_OPG;
     to->solver = options->solver;
     to->fusion = options->fusion;
@@ -91,24 +124,18 @@ static bool overlap_options(const cli_options *options, flashmem_plan_options *t
     return true;
 }
 
+/* ---- a model: imported and lowered, nothing is packed ---- */
+
 static int plan_with(const cli_options *options, flashmem_planner *planner, flashmem_plan_options *to) {
-    static const cli_pack none = { .cache = "none" };
-    flashmem_error        error = { 0 };
-    const flashmem_plan  *plan;
-    if (flashmem_planner_plan(planner, to, &plan, &error)) return cli_fail(&error);
-    int code = show(options, &none, plan);
+    flashmem_error       error = { 0 };
+    const flashmem_plan *plan;
+    cli_curve            curve;
+    if ((options->curve && cli_curve_make(planner, to, &curve, &error)) ||
+        flashmem_planner_plan(planner, to, &plan, &error))
+        return cli_fail(&error);
+    int code = show(options, "none", plan, options->curve ? &curve : NULL);
     flashmem_plan_free(plan);
     return code;
-}
-
-static void run_options_too(const flashmem_run_options *run, const flashmem_device *device,
-                            flashmem_plan_options *to) {
-    to->device = device;
-    to->budget_kind = run->budget_kind;
-    to->budget_value = run->budget_value;
-    to->slab_bytes = run->slab_bytes;
-    to->runs = run->runs;
-    to->program = run->program;
 }
 
 static int plan_model(const cli_options *options, const cli_shape_texts *texts, const flashmem_run_options *run,
@@ -131,14 +158,24 @@ static int plan_model(const cli_options *options, const cli_shape_texts *texts, 
     return code;
 }
 
+/* What could not take effect beside --curve is refused. */
+static bool check_curve(const cli_options *options) {
+    if (!options->curve) return true;
+    if (options->minimum) return cli_usage("--minimum and --curve: one thing can be printed");
+    if (cli_option_given(options, &options->budget) && !options->json)
+        return cli_usage(
+            "--curve is over all budgets: --budget chooses the plan that --json and --html hold beside it");
+    return true;
+}
+
 int cmd_plan(const cli_options *options) {
-    cli_pack             pack;
-    cli_shape_texts      texts;
+    cli_pack              pack;
+    cli_shape_texts       texts;
     cli_arrays            none = { 0 };
     flashmem_run_options  run;
     flashmem_plan_options to;
     flashmem_plan_options_init(&to);
-    if (!cli_run_options(options, &run) || !overlap_options(options, &to)) return 2;
+    if (!cli_run_options(options, &run) || !overlap_options(options, &to) || !check_curve(options)) return 2;
     run.plan_only = 1;
     cli_catch_interrupt(cli_pack_interrupt);
     if (!cli_is_pack(options->path)) {

@@ -1,6 +1,10 @@
 #include "plan_text.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "plan_why.h"
 
 static double mb(uint64_t bytes) { return (double)bytes * 1e-6; }
 
@@ -74,8 +78,51 @@ static void print_images(const flashmem_plan *p, FILE *to) {
                 p->images[i].half ? "half" : "float", p->images[i].bytes);
 }
 
+/* --- overlap plans ------------------------------------------------------------------------------------------------ */
+
+static void print_overlap(const flashmem_plan *p, FILE *to) {
+    uint32_t preloaded = 0;
+    for (uint32_t w = 0; w < p->weight_count; w++) preloaded += p->weights[w].preload != 0;
+    fprintf(to, "overlap: objective %.4f, bound %.4f, gap %.2f %%: %s by %s in %.2f ms\n", p->objective, p->bound,
+            p->gap * 100, p->status, p->solver, p->seconds * 1e3);
+    if (p->fused_objective > 0)
+        fprintf(to, "fusion: %u fused steps split again, objective %.4f before\n", p->split_count, p->fused_objective);
+    fprintf(to, "chunks of %" PRIu64 " bytes; in flight at most %u of %u; lambda %g; capacities: %s\n", p->chunk_bytes,
+            p->peak_chunks, p->m_peak_chunks, p->lambda, p->capacities);
+    fprintf(to, "preloaded: %u of %u weights, %" PRIu64 " bytes (%.2f MB)\n", preloaded, p->weight_count,
+            p->preload_bytes, mb(p->preload_bytes));
+}
+
+static void print_weights(const flashmem_plan *p, FILE *to) {
+    cli_reason *reasons = cli_why_weights(p);
+    char        why[256] = "", steps[24];
+    fprintf(to, "\nweights:\n%6s %12s %7s %11s  %s\n", "weight", "bytes", "chunks", "steps", "name");
+    for (uint32_t i = 0; i < p->weight_count; i++) {
+        const flashmem_plan_weight *w = &p->weights[i];
+        if (reasons) cli_why_weight_text(p, &reasons[i], why, sizeof why);
+        snprintf(steps, sizeof steps, "%u..%u", w->first, w->last);
+        fprintf(to, "%6u %12" PRIu64 " %7u %11s  %s  %s\n", i, w->bytes, w->chunks, steps, w->name, why);
+    }
+    free(reasons);
+}
+
+static void print_capacities(const flashmem_plan *p, FILE *to) {
+    fprintf(to, "\nloads beside steps, in chunks:\n%6s %9s %9s %12s  %s\n", "step", "possible", "loaded", "takes",
+            "name");
+    for (uint32_t k = 0; k < p->step_count; k++) {
+        const flashmem_plan_step *s = &p->steps[k];
+        fprintf(to, "%6u %9" PRIu64 " %9" PRIu64 " %9.2f us  %s\n", k, s->capacity_bytes / p->chunk_bytes,
+                s->load_bytes / p->chunk_bytes, s->seconds * 1e6, s->name);
+    }
+}
+
 void cli_plan_text(const flashmem_plan *plan, FILE *to) {
-    print_summary(plan, to);
+    bool overlap = plan->chunk_bytes > 0, placed = plan->object_count || !overlap; /* an instance places nothing */
+    if (overlap) print_overlap(plan, to);
+    if (placed) print_summary(plan, to);
+    if (overlap) print_weights(plan, to);
+    if (overlap) print_capacities(plan, to);
+    if (!placed) return;
     print_objects(plan, to);
     print_steps(plan, to);
     print_values(plan, to);

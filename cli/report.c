@@ -84,30 +84,6 @@ int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats 
     return cli_report_save(root, path);
 }
 
-int cli_report_plan(const char *path, const cli_pack *pack, const flashmem_plan *p) {
-    json_t *plan = json_pack("{s:s,s:f,s:f,s:f,s:s,s:s,s:f,s:i,s:i,s:I,s:I,s:f,s:f,s:f,s:i,s:s}", "objective_kind",
-                             p->objective_kind, "objective", p->objective, "bound", p->bound, "gap", p->gap, "status",
-                             p->status, "solver", p->solver, "seconds", p->seconds, "steps", (int)p->step_count,
-                             "weights", (int)(p->weight_count ? p->weight_count : p->object_count), "preload_bytes",
-                             (json_int_t)p->preload_bytes, "peak_bytes", (json_int_t)p->peak_bytes,
-                             "predicted_latency_ms", p->latency * 1e3, "predicted_stall_ms", p->stall * 1e3,
-                             "average_bytes", p->average_bytes, "kernel_steps", (int)p->kernel_steps, "capacities",
-                             p->capacities);
-    if (p->fused_objective > 0) {
-        json_object_set_new(plan, "fused_objective", json_real(p->fused_objective));
-        json_object_set_new(plan, "splits", json_integer(p->split_count));
-    }
-    json_t *memory = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "budget_bytes", (json_int_t)p->budget_bytes,
-                               "planned_peak_bytes", (json_int_t)p->peak_bytes, "live_bound_bytes",
-                               (json_int_t)p->live_bound_bytes, "minimum_budget_bytes", (json_int_t)p->minimum_bytes,
-                               "minimum_bound_bytes", (json_int_t)p->minimum_bound_bytes, "resident_bytes",
-                               (json_int_t)p->resident_bytes);
-    return cli_report_save(json_pack("{s:o,s:o,s:s,s:s,s:I,s:{s:s}}", "plan", plan, "memory", memory, "model", p->model,
-                                     "device", p->device, "weights_bytes", (json_int_t)p->weight_bytes, "cache", "pack",
-                                     pack->cache),
-                           path);
-}
-
 int cli_report_compile(const char *path, const flashmem_compile_report *r, uint64_t peak_bytes) {
     return cli_report_save(json_pack("{s:i,s:i,s:i,s:I,s:I,s:f,s:I}", "graph_nodes", (int)r->graph_nodes, "steps",
                                      (int)r->steps, "kernel_programs", (int)r->kernel_programs, "weights_bytes",

@@ -23,7 +23,6 @@ int cli_report_save(json_t *root, const char *path);
 
 int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats *first, const flashmem_stats *last,
                    const cli_run_figures *figures);
-int cli_report_plan(const char *path, const cli_pack *pack, const flashmem_plan *plan);
 int cli_report_compile(const char *path, const flashmem_compile_report *report, uint64_t peak_bytes);
 
 #endif

@@ -19,3 +19,10 @@ set(FM_CLI_SOURCES
     cli/plan_text.c
     cli/report.c
 )
+
+# What a plan is shown as: text, JSON, a page.  Scripts in the order in which they need each other.
+list(APPEND FM_CLI_SOURCES
+    cli/curve.c
+    cli/plan_json.c
+    cli/plan_why.c
+)
