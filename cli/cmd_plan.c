@@ -9,6 +9,7 @@
 #include "flashmem/planner.h"
 #include "inputs.h"
 #include "pack_cache.h"
+#include "plan_html.h"
 #include "plan_json.h"
 #include "plan_text.h"
 
@@ -21,6 +22,7 @@ static int show(const cli_options *options, const char *cache, const flashmem_pl
     if (options->verify && !options->minimum)
         puts("verified: every constraint of the plan and of the replayed program holds");
     if (options->json) code = cli_plan_json(options->json, plan, curve, cache);
+    if (!code && options->html) code = cli_plan_html(options->html, plan, curve);
     if (!code && options->dump_problem) code = cli_plan_dump(options->dump_problem, plan);
     return code;
 }
@@ -162,7 +164,7 @@ static int plan_model(const cli_options *options, const cli_shape_texts *texts, 
 static bool check_curve(const cli_options *options) {
     if (!options->curve) return true;
     if (options->minimum) return cli_usage("--minimum and --curve: one thing can be printed");
-    if (cli_option_given(options, &options->budget) && !options->json)
+    if (cli_option_given(options, &options->budget) && !options->json && !options->html)
         return cli_usage(
             "--curve is over all budgets: --budget chooses the plan that --json and --html hold beside it");
     return true;

