@@ -48,6 +48,8 @@ static flashmem_status lower_model(flashmem_planner *p, flashmem_error *err) {
     p->program = fm_builder_program(&p->lower.builder);
     FM_TRY(fm_pack_lay_out(&p->lower, &p->program, &layout, err));
     p->packed = (fm_packed){ p->lower.records, (uint32_t)p->lower.weight_count, layout.objects, layout.object_count };
+    FM_TRY(fm_program_verify_planned(&p->program, p->packed.weights, p->packed.weight_count, p->packed.objects,
+                                     p->packed.object_count, err));
     p->layout = p->options.layout;
     p->weight_bytes = fm_lower_float_bytes(&p->lower);
     p->lowered = true;

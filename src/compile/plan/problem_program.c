@@ -27,7 +27,9 @@ static fm_overlap_step *make_steps(const fm_program_problem *of, fm_arena *arena
             .name = launch->part ? fm_arena_printf(arena, "%s#%u", name, launch->part) : name,
             .capacity_class = class_of(c),
             .seconds = launch->seconds,
-            .capacity_bytes = of->capacity ? of->capacity(of->user, k) : table_capacity(of->device, c, launch->seconds),
+            .capacity_bytes = step->kind == FM_STEP_GATHER_ROWS ? 0 /* reads, and launches nothing */
+                              : of->capacity                   ? of->capacity(of->user, k)
+                                                               : table_capacity(of->device, c, launch->seconds),
             .source = k,
         };
     }
