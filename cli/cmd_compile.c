@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "console.h"
 #include "output.h"
+#include "overlap.h"
 #include "pack_cache.h"
 #include "report.h"
 
@@ -53,16 +54,55 @@ static int compile(const cli_options *options, const flashmem_compile_options *t
     return code;
 }
 
+/* The overlap plan that the pack gets, and before that, with --fusion, the operators that it wants apart. */
+typedef struct overlap {
+    flashmem_plan_options to;
+    flashmem_run_options  run; /* device, threads, cache */
+    flashmem_planner     *planner;
+    const flashmem_plan  *plan;
+} overlap;
+
+static int adapt_fusion(const cli_options *options, overlap *o, flashmem_compile_options *compile) {
+    flashmem_device device;
+    flashmem_error  error = { 0 };
+    int             code = cli_describe_device(options, &o->run, compile->layout, &device);
+    o->to.device = &device;
+    if (!code && (flashmem_planner_open(options->path, compile, &o->planner, &error) ||
+                  flashmem_planner_plan(o->planner, &o->to, &o->plan, &error)))
+        code = cli_fail(&error);
+    o->to.device = NULL;
+    if (code || !o->plan->split_count) return code;
+    compile->apart = o->plan->apart;
+    compile->apart_count = o->plan->split_count;
+    return 0;
+}
+
+static int compile_all(const cli_options *options, overlap *o, flashmem_compile_options *to,
+                       flashmem_compile_report *report) {
+    int code = cli_choose_layout(options, &to->layout);
+    if (!code && o->to.fusion) code = adapt_fusion(options, o, to);
+    if (!code) code = compile(options, to, report);
+    if (!code && o->to.objective == FLASHMEM_OBJECTIVE_OPG)
+        code = cli_overlap_save(options, options->output, &o->run, &o->to);
+    flashmem_plan_free(o->plan);
+    flashmem_planner_close(o->planner);
+    return code;
+}
+
 int cmd_compile(const cli_options *options) {
     if (!options->output) return cli_usage("compile needs --output PACK (-o)"), 2;
     static cli_shapes        shapes;
     flashmem_compile_options to;
-    if (!cli_compile_options(options, &shapes, &to)) return 2;
-    int code = cli_choose_layout(options, &to.layout);
-    if (code) return code;
+    flashmem_compile_report  report;
+    overlap                  o = { .planner = NULL };
+    flashmem_plan_options_init(&o.to);
+    if (!cli_compile_options(options, &shapes, &to) || !cli_run_options(options, &o.run) ||
+        !cli_overlap_options(options, &o.to))
+        return 2;
+    o.to.instance = NULL; /* the pack's program is planned */
     cli_catch_interrupt(NULL);
-    flashmem_compile_report report;
-    if ((code = compile(options, &to, &report))) return code;
+    int code = compile_all(options, &o, &to, &report);
+    if (code) return code;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     if (!options->quiet)

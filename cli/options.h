@@ -41,17 +41,18 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(FLAG, minimum, "--minimum", NULL, CMD_PLAN, NULL, "print only the minimum budget in bytes")                    \
     X(FLAG, curve, "--curve", NULL, CMD_PLAN, NULL, "print latency and memory over budgets, from the minimum to off") \
     X(TEXT, html, "--html", NULL, CMD_PLAN, "FILE", "write the plan (with --curve, the curve too) as a page for a browser") \
-    X(TEXT, objective, "--objective", NULL, CMD_PLAN, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
-    X(TEXT, solver, "--solver", NULL, CMD_PLAN, "NAME", "opg: auto, labels, cpsat, greedy, width1, soften, preload, window (auto)") \
-    X(TEXT, time_limit, "--time-limit", NULL, CMD_PLAN, "SECONDS", "opg: of the solver (150)")                       \
-    X(TEXT, lambda, "--lambda", NULL, CMD_PLAN, "0..1", "opg: weight of preloaded memory against distance (0.9)")     \
-    X(TEXT, chunk, "--chunk", NULL, CMD_PLAN, "BYTES", "opg: chunk (256KiB; instances 1MiB)")                         \
-    X(TEXT, m_peak, "--m-peak", NULL, CMD_PLAN, "BYTES", "opg: cap on converted bytes in flight (500M)")              \
+    X(TEXT, objective, "--objective", NULL, CMD_PLAN | CMD_COMPILE, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
+    X(TEXT, solver, "--solver", NULL, CMD_PLAN | CMD_COMPILE, "NAME", "opg: auto, labels, cpsat, greedy, width1, soften, preload, window (auto)") \
+    X(TEXT, time_limit, "--time-limit", NULL, CMD_PLAN | CMD_COMPILE, "SECONDS", "opg: of the solver (150)")                       \
+    X(TEXT, lambda, "--lambda", NULL, CMD_PLAN | CMD_COMPILE, "0..1", "opg: weight of preloaded memory against distance (0.9)")     \
+    X(TEXT, chunk, "--chunk", NULL, CMD_PLAN | CMD_COMPILE, "BYTES", "opg: chunk (256KiB; instances 1MiB)")                         \
+    X(TEXT, m_peak, "--m-peak", NULL, CMD_PLAN | CMD_COMPILE, "BYTES", "opg: cap on converted bytes in flight (500M)")              \
     X(TEXT, instance, "--instance", NULL, CMD_PLAN, "u:A..f:C", "opg: of the graph and a class table, no device: see docs/planning.md") \
-    X(TEXT, profile, "--profile", NULL, CMD_PLAN, "FILE|table", "opg: kernel times and load capacities of a device profile, or the class table") \
-    X(FLAG, fusion, "--fusion", NULL, CMD_PLAN, NULL, "opg: split fused steps where that lowers the objective")        \
+    X(TEXT, profile, "--profile", NULL, CMD_PLAN | CMD_COMPILE, "FILE|table", "opg: kernel times and load capacities of a device profile, or the class table") \
+    X(FLAG, fusion, "--fusion", NULL, CMD_PLAN | CMD_COMPILE, NULL, "opg: split fused steps where that lowers the objective")        \
     X(FLAG, order, "--order", NULL, CMD_PLAN, NULL, "let CP-SAT order independent branches under the memory cap")      \
     X(FLAG, placement, "--placement", NULL, CMD_PLAN, NULL, "let CP-SAT place what is alive without fragmentation")    \
+    X(FLAG, save, "--save", NULL, CMD_PLAN, NULL, "opg: keep the plan in the pack, for run --objective opg")                     \
     X(TEXT, dump_problem, "--dump-problem", NULL, CMD_PLAN, "FILE", "opg: write problem and solution as JSON")         \
     X(COUNT, cold, "--cold", NULL, CMD_BENCH, "N", "cold samples, each a fresh process (9)")                         \
     X(COUNT, warm, "--warm", NULL, CMD_BENCH, "N", "warm inferences in one process (0)")                             \

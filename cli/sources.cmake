@@ -15,6 +15,7 @@ set(FM_CLI_SOURCES
     cli/main.c
     cli/options.c
     cli/output.c
+    cli/overlap.c
     cli/pack_cache.c
     cli/plan_text.c
     cli/report.c

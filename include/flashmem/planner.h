@@ -50,6 +50,8 @@ FLASHMEM_API void flashmem_plan_options_init(flashmem_plan_options *options);
  * flashmem_compile, and BAD_PACK. */
 FLASHMEM_API flashmem_status flashmem_planner_open(const char *path, const flashmem_compile_options *compile,
                                                    flashmem_planner **out, flashmem_error *error);
+/* Of its weights: the pack's, or as compile said. */
+FLASHMEM_API flashmem_layout flashmem_planner_layout(const flashmem_planner *planner);
 FLASHMEM_API void flashmem_planner_close(flashmem_planner *planner); /* NULL allowed */
 
 /* A verified plan, to be freed; it does not outlive its planner.  Statuses: INVALID_ARGUMENT, BUDGET (the message states

@@ -89,6 +89,10 @@ flashmem_status flashmem_planner_open(const char *path, const flashmem_compile_o
     return status;
 }
 
+flashmem_layout flashmem_planner_layout(const flashmem_planner *p) {
+    return p->compilation.arena ? p->options.layout : p->layout;
+}
+
 void flashmem_planner_close(flashmem_planner *p) {
     if (!p) return;
     if (p->compilation.arena) {

@@ -154,3 +154,25 @@ def test_curve__text(flashmem, wide_model, tmp_path):
 )
 def test_curve__refused(flashmem, wide_model, options, says):
     flashmem.fails("plan", wide_model, "--device", "null", *options, code=2, says=says)
+
+
+def test_save__keeps_an_overlap_plan_in_the_pack(flashmem, tmp_path):
+    pack = tmp_path / "mini.flm"
+    flashmem.ok("compile", support.zoo("minilm-l6"), "-o", pack, "--layout", "cpu", "--objective", "opg", "--quiet")
+    size = pack.stat().st_size
+    text = flashmem.ok("plan", pack, "--objective", "opg", "--save", "--solver", "greedy").out
+    assert "by greedy" in text and pack.stat().st_size >= size
+    flashmem.ok("inspect", pack, "--verify")
+
+
+def test_fusion__of_a_program_is_lowered_for_real(flashmem, tmp_path):
+    arguments = [support.skeleton("gptn-s"), "--objective", "opg", "--profile", "table", "--device", "null"]
+    fused = flashmem.report("plan", *arguments, folder=tmp_path)["plan"]
+    split = flashmem.report("plan", *arguments, "--fusion", folder=tmp_path)["plan"]
+    assert split["fused_objective"] == pytest.approx(fused["objective"])
+    assert split["objective"] < fused["objective"] and split["splits"] > 0 and split["steps"] > fused["steps"]
+
+
+def test_save__of_a_model_is_refused(flashmem):
+    failed = flashmem("plan", support.skeleton("gptn-s"), "--objective", "opg", "--save")
+    assert failed.code == 2 and "is a model" in failed.err
