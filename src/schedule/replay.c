@@ -203,16 +203,18 @@ typedef struct tight {
 } tight;
 
 /* Limits above what is alive at once, as factors. */
-static const double over[] = { 1, 1.01, 1.02, 1.03, 1.05, 1.1, 1.2, 1.5 };
+static const double over[] = { 1, 1.01, 1.02, 1.03, 1.04, 1.05, 1.065, 1.08, 1.1, 1.15, 1.2, 1.3, 1.5 };
 enum { OVERS = sizeof over / sizeof *over };
 
 /* As planned, else with every read as late as a disk of 0.7 times the rate allows: short lives leave fewer gaps. */
 static bool place_at(tight *t, int i, fm_place_effort effort) {
-    double wanted = (double)t->problem.cap * over[i];
-    for (int late = 0; late < 2 && wanted < (double)t->limit; late++) {
+    for (int late = 0; late < 2; late++) {
         if (!fm_timed_solve(&t->problem, &t->out->plan)) return false;
         if (late) fm_timed_delay_reads(&t->slow, &t->out->plan);
-        if (fm_replay_place(&t->m->facts, t->cut, &t->problem, (uint64_t)wanted, effort, t->out, t->m->arena) &&
+        double alive = late ? (double)t->out->plan.peak : (double)t->problem.cap, wanted = alive * over[i];
+        if (wanted > (double)t->problem.cap * over[i]) wanted = (double)t->problem.cap * over[i];
+        if (wanted < (double)t->limit &&
+            fm_replay_place(&t->m->facts, t->cut, &t->problem, (uint64_t)wanted, effort, t->out, t->m->arena) &&
             t->out->plan.latency <= t->allowed)
             return true;
     }

@@ -35,7 +35,7 @@ typedef struct sweep {
 } sweep;
 
 enum { BY_SIZE, BY_AREA, BY_START, BY_DURATION, ORDERS };
-enum { RETRIES = 8, MOST_PAIRS = 4000000 }; /* placing is part of every start */
+enum { RETRIES = 32, MOST_PAIRS = 4000000 }; /* placing is part of every start */
 
 void fm_placed_init(fm_placed *placed, const fm_replay_facts *f, const fm_cut *cut, fm_arena *arena) {
     fm_timed_problem problem = fm_replay_problem(f, cut, 0);
