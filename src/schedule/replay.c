@@ -18,6 +18,7 @@ enum { MOST_LAUNCHES = 4096, MOST_LAUNCHES_AUTOMATIC = 40000 };
 #define PLACEMENT_SLACK   0.005 /* of the latency at that memory, given for closer placement */
 #define SLAB_SLACK        0.005 /* of the best latency, given for fewer launches */
 #define SEARCH_PER_SECOND 1e5   /* placements of one thing in a search, per second of the run */
+#define SEARCH_TRIES      280.0 /* placements of everything that one search makes at most */
 #define PLACEMENT_LOSS    0.03  /* of what is alive at once: closer placement is not looked for (automatic) */
 #define MEMORY_SLACK      0.1   /* of the least memory, given for fewer launches (automatic) */
 
@@ -34,7 +35,7 @@ typedef struct maker {
     uint32_t        candidate_count;
     fm_placed       minimum; /* of the last candidate, whose slabs are the smallest */
     uint64_t        minimum_bytes, minimum_bound;
-    uint64_t        budget; /* what the plan may take, images and staging included */
+    uint64_t        budget;      /* what the plan may take, images and staging included */
     double         *search_left; /* automatic: placements of one thing that searches may still make */
     fm_arena       *arena;
 } maker;
@@ -241,9 +242,9 @@ static bool place_tightly(const maker *m, const fm_cut *cut, uint64_t cap, uint6
     t.slow.bandwidth *= 0.7;
     if (!fm_timed_solve(&t.problem, &out->plan)) return false;
     t.allowed = out->plan.latency * (1 + PLACEMENT_SLACK);
-    double step = 50.0 * (cut->object_count + cut->step_count);
+    double step = SEARCH_TRIES * (cut->object_count + cut->step_count);
     if (*m->search_left < 0) *m->search_left = out->plan.latency * SEARCH_PER_SECOND;
-    int    best = bisect(&t), at = best;
+    int             best = bisect(&t), at = best;
     fm_place_effort effort = FM_PLACE_ANYHOW;
     while (at > 0 && over[at < OVERS ? at : OVERS - 1] > 1 + PLACEMENT_LOSS && *m->search_left > step) {
         *m->search_left -= step;
