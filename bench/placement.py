@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SHAPES = {"minilm-l6-dynamic": ["--shape", "input_ids=1x128"]}
+SHAPES = {"minilm-l6-dynamic": ["--shape", "batch=1", "--shape", "sequence=128"]}
 
 
 def memory(program, model, *extra):
