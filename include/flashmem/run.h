@@ -106,6 +106,25 @@ typedef struct flashmem_stats {
 } flashmem_stats;
 FLASHMEM_API void flashmem_model_stats(const flashmem_model *model, flashmem_stats *out);
 
+typedef enum flashmem_step_kind {
+    FLASHMEM_STEP_KERNEL,
+    FLASHMEM_STEP_ROWS,      /* rows of a table, read by index */
+    FLASHMEM_STEP_CONVERSION /* a weight, or a slab of one, to an image */
+} flashmem_step_kind;
+
+/* When a launch or conversion of the last run executed. */
+typedef struct flashmem_step_time {
+    const char        *name;  /* of the model's node or weight; owned by the model */
+    flashmem_step_kind kind;
+    uint32_t           step;  /* of the unsplit program; of a conversion, the one it comes before */
+    uint32_t           first_panel, panels; /* of the slab; 0, 0: the whole step */
+    uint64_t           bytes; /* that a conversion copies; else 0 */
+    double             begin, end; /* seconds since flashmem_model_open was entered; both 0: not known */
+} flashmem_step_time;
+/* Launches in order of execution, then conversions.  Writes the first `limit`; returns how many there are, 0 before the
+ * first run. */
+FLASHMEM_API uint32_t flashmem_model_step_times(const flashmem_model *model, flashmem_step_time *times, uint32_t limit);
+
 /* The plan: launches, slabs, objects, when read, where placed, what is resident, the minimum budget; as predicted at
  * open.  Lives as long as the model. */
 FLASHMEM_API flashmem_status flashmem_model_plan(flashmem_model *model, const flashmem_plan **out,

@@ -60,7 +60,7 @@ typedef struct fm_executor {
     bool            bad_index;     /* a computed index was out of range: the run ends, then fails */
     flashmem_error  bad_index_error;
     fm_row_batch    batch;
-    fm_step_record *records; /* per step */
+    fm_step_record *records; /* per step, then per conversion */
     uint64_t        run_begin, run_end, row_bytes;
     double          serial_read, serial_compute;
 } fm_executor;

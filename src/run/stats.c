@@ -199,3 +199,39 @@ void flashmem_model_stats(const flashmem_model *model, flashmem_stats *out) {
     if (model->memory.count) out->huge_pages = fm_memory_in_huge_pages(&model->memory);
     if (model->gpu) out->device_name = model->gpu->facts.name;
 }
+
+static flashmem_step_time time_of_launch(const flashmem_model *model, uint32_t k) {
+    const fm_replay_step *step = &model->replay.steps[k];
+    uint32_t              name = model->program->steps[step->step].name;
+    return (flashmem_step_time){ .name = fm_program_string(model->program, name),
+                                 .kind = model->executor.gathers[k].rows ? FLASHMEM_STEP_ROWS : FLASHMEM_STEP_KERNEL,
+                                 .step = step->step,
+                                 .first_panel = step->first_panel,
+                                 .panels = step->panels };
+}
+
+static flashmem_step_time time_of_conversion(const flashmem_model *model, uint32_t i) {
+    const fm_replay_convert *convert = &model->replay.converts[i];
+    const fm_replay_image   *image = &model->replay.images[convert->image];
+    const fm_weight         *weight = &model->pack.packed.weights[image->weight];
+    return (flashmem_step_time){ .name = fm_program_string(model->program, weight->name),
+                                 .kind = FLASHMEM_STEP_CONVERSION,
+                                 .step = model->replay.steps[convert->before_step].step,
+                                 .first_panel = image->first_panel + convert->first_panel,
+                                 .panels = convert->panels,
+                                 .bytes = convert->panels * weight->panel_bytes };
+}
+
+uint32_t flashmem_model_step_times(const flashmem_model *model, flashmem_step_time *times, uint32_t limit) {
+    const fm_executor *x = &model->executor;
+    uint32_t           launches = model->replay.step_count, count = launches + model->replay.convert_count;
+    if (!x->run) return 0;
+    for (uint32_t i = 0; i < count && i < limit; i++) {
+        const fm_step_record *record = &x->records[i];
+        times[i] = i < launches ? time_of_launch(model, i) : time_of_conversion(model, i - launches);
+        if (!record->end) continue;
+        times[i].begin = since_open(model, record->begin);
+        times[i].end = since_open(model, record->end);
+    }
+    return count;
+}

@@ -100,9 +100,9 @@ static void record_launches(flashmem_model *model, const fm_read_record *reads, 
         if (record->end > free_at) free_at = record->end;
     }
     for (uint32_t i = 0; i < r->convert_count; i++) {
-        uint64_t begin, end;
-        if (model->gpu->ops->convert_times(model->gpu, i, &begin, &end))
-            add_span(model->trace, (span){ begin, end, 0, TRACK_CONVERSION, run, i, SPAN_CONVERT });
+        const fm_step_record *record = &x->records[r->step_count + i];
+        if (record->end)
+            add_span(model->trace, (span){ record->begin, record->end, 0, TRACK_CONVERSION, run, i, SPAN_CONVERT });
     }
 }
 

@@ -273,8 +273,77 @@ static void test_run__two_models_at_once(void **state) {
     fm_synthetic_free(&inputs);
 }
 
+/* --- step times --------------------------------------------------------------------------------------------------- */
+
+static void check_order(const flashmem_step_time *times, uint32_t launches, double before, double after) {
+    for (uint32_t i = 0; i < launches; i++) {
+        assert_true(times[i].kind != FLASHMEM_STEP_CONVERSION && times[i].bytes == 0);
+        assert_true(times[i].begin >= before && times[i].end >= times[i].begin && times[i].end <= after);
+        if (i > 0) assert_true(times[i].step >= times[i - 1].step && times[i].begin >= times[i - 1].end);
+        if (i > 0 && times[i].step == times[i - 1].step && times[i].kind == FLASHMEM_STEP_KERNEL)
+            assert_int_equal(times[i].first_panel, times[i - 1].first_panel + times[i - 1].panels);
+    }
+}
+
+/* Bytes that the conversions of a run copy: every weight's panels once. */
+static uint64_t check_conversions(const flashmem_step_time *times, uint32_t first, uint32_t count) {
+    uint64_t bytes = 0;
+    for (uint32_t i = first; i < count; i++) {
+        assert_int_equal(times[i].kind, FLASHMEM_STEP_CONVERSION);
+        assert_true(times[i].panels > 0 && times[i].bytes > 0 && times[i].name[0]);
+        assert_true(times[i].end >= times[i].begin);
+        bytes += times[i].bytes;
+    }
+    return bytes;
+}
+
+static void check_step_times(const fm_synthetic *what) {
+    fm_open_hooks        hooks = { .null_time_scale = 0.01 };
+    flashmem_run_options o = options_for(FLASHMEM_BUDGET_MINIMUM, 0);
+    flashmem_error       err = { 0 };
+    flashmem_model      *model;
+    fm_synthetic_inputs  inputs = { 0 };
+    flashmem_stats       stats;
+    uint64_t             converted = 0;
+    fm_synthetic_write(what, path);
+    if (what->texture) o.memory_path = FLASHMEM_PATH_TEXTURE_COPY;
+    if (fm_model_open(path, &o, &hooks, &model, &err) != FLASHMEM_OK) fail_msg("open: %s", err.message);
+    assert_int_equal(flashmem_model_step_times(model, NULL, 0), 0); /* nothing has run */
+    fm_synthetic_bind(model, &inputs, 9);
+    for (int run = 0; run < 2; run++) {
+        if (flashmem_model_run(model, &err) != FLASHMEM_OK) fail_msg("run: %s", err.message);
+        flashmem_model_stats(model, &stats);
+        uint32_t            count = flashmem_model_step_times(model, NULL, 0);
+        flashmem_step_time *times = calloc(count + 1, sizeof *times);
+        times[count - 1].step = 12345;
+        assert_int_equal(flashmem_model_step_times(model, times, count - 1), count);
+        assert_int_equal(times[count - 1].step, 12345); /* beyond the limit nothing is written */
+        assert_int_equal(flashmem_model_step_times(model, times, count + 1), count);
+        check_order(times, stats.steps, stats.run_begin, stats.run_end);
+        uint64_t bytes = check_conversions(times, stats.steps, count);
+        assert_true((count > stats.steps) == (what->texture != 0));
+        if (run > 0) assert_true(bytes == converted);
+        converted = bytes;
+        free(times);
+    }
+    flashmem_model_close(model);
+    fm_synthetic_free(&inputs);
+}
+
+static void test_step_times__of_every_launch(void **state) {
+    (void)state;
+    check_step_times(&(fm_synthetic){ .seed = 3, .steps = 5, .weight_bytes = 3 << 20, .rows = 20 });
+}
+
+static void test_step_times__of_conversions(void **state) {
+    (void)state;
+    check_step_times(&(fm_synthetic){ .seed = 4, .steps = 4, .weight_bytes = 3 << 20, .texture = 1 });
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_step_times__of_every_launch),
+        cmocka_unit_test(test_step_times__of_conversions),
         cmocka_unit_test(test_run__same_outputs_at_every_budget),
         cmocka_unit_test(test_run__same_outputs_through_images),
         cmocka_unit_test(test_run__images_in_parts_are_the_same_images),

@@ -80,7 +80,7 @@ void fm_executor_make(flashmem_model *model) {
     make_notify(model);
     make_converts(model);
     x->published = fm_arena_array(model->plan_arena, r->object_count, sizeof *x->published);
-    x->records = fm_arena_array(model->plan_arena, r->step_count, sizeof *x->records);
+    x->records = fm_arena_array(model->plan_arena, (size_t)r->step_count + r->convert_count, sizeof *x->records);
     x->bytes_before = fm_arena_array(model->plan_arena, r->step_count, sizeof *x->bytes_before);
     for (uint32_t o = 0; o < r->object_count; o++) x->bytes_before[r->objects[o].first] += r->objects[o].bytes;
     for (uint32_t k = 1; k < r->step_count; k++) x->bytes_before[k] += x->bytes_before[k - 1];
@@ -273,6 +273,11 @@ static void collect_times(flashmem_model *model) {
         if (x->gathers[k].rows) continue;
         fm_step_record *record = &x->records[k];
         if (!model->gpu->ops->step_times(model->gpu, k, &record->begin, &record->end)) *record = (fm_step_record){ 0 };
+    }
+    for (uint32_t i = 0; i < model->replay.convert_count; i++) {
+        fm_step_record *record = &x->records[model->replay.step_count + i];
+        if (!model->gpu->ops->convert_times(model->gpu, i, &record->begin, &record->end))
+            *record = (fm_step_record){ 0 };
     }
 }
 
