@@ -211,4 +211,9 @@ flashmem_status fm_emit_cumsum(fm_emit *e, const fm_cumsum_desc *d, flashmem_err
 typedef struct fm_top_k_desc { const char *name; fm_view x, out; uint32_t axis; bool largest; } fm_top_k_desc;
 flashmem_status fm_emit_top_k(fm_emit *e, const fm_top_k_desc *d, flashmem_error *err);
 
+/* to[0, bytes) = from[offset, offset + bytes): loading by a launch of its own, for micro-benchmarks.  offset and bytes
+ * are multiples of 16. */
+typedef struct fm_load_desc { const char *name; uint32_t from, to; /* values */ int64_t offset, bytes; } fm_load_desc;
+flashmem_status fm_emit_load(fm_emit *e, const fm_load_desc *d, flashmem_error *err);
+
 #endif

@@ -18,7 +18,7 @@ const char *fm_family_name(fm_family family) {
     static const char *const names[] = {
         "matmul", "batch_matmul", "conv",   "conv_transpose",  "attention", "pool",    "norm", "group_norm", "softmax",
         "reduce", "elementwise",  "gather", "gather_elements", "gather_nd", "scatter", "pad",  "cumsum",
-        "top_k"
+        "top_k",  "load"
     };
     static_assert(sizeof names / sizeof names[0] == FM_FAMILIES, "a name per family");
     return names[family];

@@ -27,6 +27,7 @@ typedef enum fm_family {
     FM_FAMILY_PAD,
     FM_FAMILY_CUMSUM,
     FM_FAMILY_TOP_K,
+    FM_FAMILY_LOAD,
     FM_FAMILIES
 } fm_family;
 

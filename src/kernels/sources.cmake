@@ -50,3 +50,6 @@ set(FM_KERNELS_SOURCES
     src/kernels/conv.c
     src/kernels/conv_group.c
     src/kernels/batch_matmul.c)
+
+list(APPEND FM_KERNELS_CL src/kernels/load.cl)
+list(APPEND FM_KERNELS_SOURCES src/kernels/load.c src/kernels/loops.c)

@@ -153,6 +153,7 @@ static flashmem_status emit_public(fm_emit *e, fm_family family, const void *d, 
     case FM_FAMILY_PAD: return fm_emit_pad(e, d, err);
     case FM_FAMILY_CUMSUM: return fm_emit_cumsum(e, d, err);
     case FM_FAMILY_TOP_K: return fm_emit_top_k(e, d, err);
+    case FM_FAMILY_LOAD: return fm_emit_load(e, d, err);
     default: return fm_fail(err, FLASHMEM_INTERNAL, "family %d is tested elsewhere", (int)family);
     }
 }

@@ -8,7 +8,7 @@ if(FM_OPENCL_LIBRARY)
     fm_add_test(NAME test_conv SOURCES tests/kernels/test_conv.c ${kernel_test} LIBS flashmem_run ${FM_OPENCL_LIBRARY}
         LABELS kernels)
     set(rows_test tests/kernels/harness.c tests/kernels/rows_case.c)
-    foreach(family elementwise norm softmax attention reduce pool gather)
+    foreach(family elementwise norm softmax attention reduce pool gather load)
         fm_add_test(NAME test_${family} SOURCES tests/kernels/test_${family}.c ${rows_test}
             LIBS flashmem_run ${FM_OPENCL_LIBRARY} LABELS kernels)
         # Small cases again where every access is checked and work-items are compared for races.
@@ -20,3 +20,5 @@ if(FM_OPENCL_LIBRARY)
         endif()
     endforeach()
 endif()
+
+fm_add_test(NAME test_loops SOURCES tests/kernels/test_loops.c LIBS flashmem_run LABELS kernels)
