@@ -1,5 +1,5 @@
 # Micro-benchmarks, built beside the tests.
 find_library(FM_OPENCL_LIBRARY OpenCL)
 if(FM_OPENCL_LIBRARY)
-    fm_add_program(NAME kernels FOLDER bench SOURCES bench/kernels.c tests/kernels/harness.c LIBS flashmem_run ${FM_OPENCL_LIBRARY})
+    fm_add_program(NAME kernels FOLDER bench SOURCES bench/kernels.c tests/kernels/harness.c LIBS flashmem_compile ${FM_OPENCL_LIBRARY})
 endif()

@@ -9,75 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/rows.h"
+#include "compile/profile/shapes.h"
 #include "tests/kernels/harness.h"
 
-/* size: matmul M, K, N; conv C, H, O, kernel, stride, pad, channels-first; batch B, M, K, N, b transposed. */
-typedef struct shape {
-    const char *model, *name;
-    fm_family   family;
-    int64_t     size[8];
-} shape;
-
-/* clang-format off */
-#define MATMUL(model, m, k, n) { model, model "/" #m "x" #k "x" #n, FM_FAMILY_MATMUL, { m, k, n } }
-#define CONV(model, c, h, o, kernel, stride, pad, first) \
-    { model, model "/" #c "x" #h "-" #o "k" #kernel "s" #stride, FM_FAMILY_CONV, \
-      { c, h, o, kernel, stride, pad, first } }
-#define BATCH(model, b, m, k, n, t) \
-    { model, model "/" #b "x" #m "x" #k "x" #n, FM_FAMILY_BATCH_MATMUL, { b, m, k, n, t } }
-/* clang-format on */
-
-static const shape shapes[] = {
-    MATMUL("gptn-s", 128, 768, 768),
-    MATMUL("gptn-s", 128, 768, 3072),
-    MATMUL("gptn-s", 128, 3072, 768),
-    MATMUL("gptn-s", 128, 768, 50257),
-    MATMUL("vit-b16", 197, 768, 2304),
-    MATMUL("vit-b16", 197, 768, 768),
-    MATMUL("vit-b16", 197, 768, 3072),
-    MATMUL("vit-b16", 197, 3072, 768),
-    CONV("vit-b16", 3, 224, 768, 16, 16, 0, 1),
-    MATMUL("minilm-l6", 128, 384, 384),
-    MATMUL("minilm-l6", 128, 384, 1536),
-    MATMUL("minilm-l6", 128, 1536, 384),
-    CONV("resnet50", 3, 224, 64, 7, 2, 3, 1),
-    CONV("resnet50", 64, 56, 64, 1, 1, 0, 0),
-    CONV("resnet50", 64, 56, 64, 3, 1, 1, 0),
-    CONV("resnet50", 64, 56, 256, 1, 1, 0, 0),
-    CONV("resnet50", 256, 56, 64, 1, 1, 0, 0),
-    CONV("resnet50", 256, 56, 128, 1, 1, 0, 0),
-    CONV("resnet50", 128, 56, 128, 3, 2, 1, 0),
-    CONV("resnet50", 128, 28, 512, 1, 1, 0, 0),
-    CONV("resnet50", 256, 56, 512, 1, 2, 0, 0),
-    CONV("resnet50", 512, 28, 128, 1, 1, 0, 0),
-    CONV("resnet50", 128, 28, 128, 3, 1, 1, 0),
-    CONV("resnet50", 512, 28, 256, 1, 1, 0, 0),
-    CONV("resnet50", 256, 28, 256, 3, 2, 1, 0),
-    CONV("resnet50", 256, 14, 1024, 1, 1, 0, 0),
-    CONV("resnet50", 512, 28, 1024, 1, 2, 0, 0),
-    CONV("resnet50", 1024, 14, 256, 1, 1, 0, 0),
-    CONV("resnet50", 256, 14, 256, 3, 1, 1, 0),
-    CONV("resnet50", 1024, 14, 512, 1, 1, 0, 0),
-    CONV("resnet50", 512, 14, 512, 3, 2, 1, 0),
-    CONV("resnet50", 512, 7, 2048, 1, 1, 0, 0),
-    CONV("resnet50", 1024, 14, 2048, 1, 2, 0, 0),
-    CONV("resnet50", 2048, 7, 512, 1, 1, 0, 0),
-    CONV("resnet50", 512, 7, 512, 3, 1, 1, 0),
-    MATMUL("other", 1, 768, 3072),
-    MATMUL("other", 2, 768, 3072),
-    MATMUL("other", 4, 768, 3072),
-    MATMUL("other", 7, 768, 3072),
-    MATMUL("other", 49, 768, 3072),
-    MATMUL("other", 512, 1024, 1024),
-    BATCH("other", 12, 128, 64, 128, 1),
-    BATCH("other", 12, 128, 128, 64, 0),
-    BATCH("other", 12, 197, 64, 197, 1),
-    BATCH("other", 12, 197, 197, 64, 0),
-    BATCH("other", 12, 128, 32, 128, 1),
-    BATCH("other", 12, 128, 128, 32, 0),
-};
-enum { SHAPES = sizeof shapes / sizeof shapes[0], MOST_VALUES = 16, MOST_REPEATS = 10000 };
+enum { MOST_VALUES = 16, MOST_REPEATS = 10000 };
 
 typedef struct options {
     bool        half, list;
@@ -91,6 +26,7 @@ typedef struct bench {
     fm_program_builder builder;
     fm_weight          weight;
     fm_emit            emit;
+    bool               half;
     void              *data[MOST_VALUES];
 } bench;
 
@@ -100,10 +36,11 @@ static void fill(void *data[], uint32_t value, int64_t count) {
     fm_harness_fill(data[value], (size_t)count, value + 1);
 }
 
-/* axes: memory order, outermost first. */
-static fm_view view(bench *b, const int64_t *dims, uint32_t rank, const uint32_t *axes) {
+static fm_view activation(void *user, const int64_t *dims, uint32_t rank, const uint32_t *axes, bool written) {
+    bench  *b = user;
     fm_view v = { .dtype = FLASHMEM_F32, .shape = { .rank = rank } };
     int64_t stride = 1;
+    (void)written;
     memcpy(v.shape.dims, dims, rank * sizeof *dims);
     for (uint32_t i = rank; i-- > 0;) {
         v.strides[axes[i]] = stride;
@@ -114,60 +51,20 @@ static fm_view view(bench *b, const int64_t *dims, uint32_t rank, const uint32_t
     return v;
 }
 
-static uint32_t weight(bench *b, uint64_t k, uint64_t n, bool half) {
-    fm_weight_format format = half ? FM_WEIGHT_F16 : FM_WEIGHT_F32;
-    float           *matrix = malloc(k * n * 4);
-    if (!matrix) abort();
-    fm_harness_fill(matrix, k * n, 77);
-    void    *packed = fm_harness_pack(&b->weight, b->emit.target.layout, format, matrix, k, n, 0);
-    uint32_t value = fm_builder_weight(&b->builder, 0, half ? FLASHMEM_F16 : FLASHMEM_F32, (int64_t)b->weight.bytes,
-                                       NULL);
-    b->data[value] = packed;
+static flashmem_status panels(void *user, int64_t k, int64_t n, uint32_t *value, flashmem_error *err) {
+    bench           *b = user;
+    fm_weight_format format = b->half ? FM_WEIGHT_F16 : FM_WEIGHT_F32;
+    float           *matrix = malloc((size_t)(k * n) * 4);
+    if (!matrix) return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "no memory for a matrix");
+    fm_harness_fill(matrix, (size_t)(k * n), 77);
+    void *packed = fm_harness_pack(&b->weight, b->emit.target.layout, format, matrix, (uint64_t)k, (uint64_t)n, 0);
+    *value = fm_builder_weight(&b->builder, 0, b->half ? FLASHMEM_F16 : FLASHMEM_F32, (int64_t)b->weight.bytes, NULL);
+    b->data[*value] = packed;
     free(matrix);
-    return value;
+    return FLASHMEM_OK;
 }
 
-static const uint32_t row_major[4] = { 0, 1, 2, 3 }, channels_last[4] = { 0, 2, 3, 1 }, last_outer[4] = { 0, 1, 3, 2 };
-
-static double describe_matmul(bench *b, const shape *s, bool half, fm_matmul_desc *d) {
-    int64_t m = s->size[0], k = s->size[1], n = s->size[2];
-    *d = (fm_matmul_desc){ .name = s->name,
-                           .x = view(b, (int64_t[]){ 1, m, k }, 3, row_major),
-                           .out = view(b, (int64_t[]){ 1, m, n }, 3, row_major),
-                           .weight = weight(b, (uint64_t)k, (uint64_t)n, half) };
-    fm_epilogue_init(&d->epilogue);
-    return 2.0 * (double)m * (double)k * (double)n;
-}
-
-static double describe_conv(bench *b, const shape *s, bool half, fm_conv_desc *d) {
-    int64_t  c = s->size[0], h = s->size[1], o = s->size[2], kernel = s->size[3], stride = s->size[4], pad = s->size[5];
-    int64_t  out = (h + 2 * pad - kernel) / stride + 1;
-    uint32_t k32 = (uint32_t)kernel, s32 = (uint32_t)stride;
-    *d = (fm_conv_desc){ .name = s->name,
-                         .group = 1,
-                         .kernel = { k32, k32 },
-                         .stride = { s32, s32 },
-                         .dilation = { 1, 1 },
-                         .pad = { (int32_t)pad, (int32_t)pad, (int32_t)pad, (int32_t)pad },
-                         .x = view(b, (int64_t[]){ 1, c, h, h }, 4, s->size[6] ? row_major : channels_last),
-                         .out = view(b, (int64_t[]){ 1, o, out, out }, 4, channels_last),
-                         .weight = weight(b, (uint64_t)(kernel * kernel * c), (uint64_t)o, half) };
-    fm_epilogue_init(&d->epilogue);
-    d->epilogue.bias = view(b, &o, 1, row_major);
-    return 2.0 * (double)(kernel * kernel * c) * (double)(o * out * out);
-}
-
-static double describe_batch(bench *b, const shape *s, fm_batch_matmul_desc *d) {
-    int64_t heads = s->size[0], m = s->size[1], k = s->size[2], n = s->size[3];
-    *d = (fm_batch_matmul_desc){ .name = s->name,
-                                 .a = view(b, (int64_t[]){ 1, heads, m, k }, 4, row_major),
-                                 .b = view(b, (int64_t[]){ 1, heads, k, n }, 4, s->size[4] ? last_outer : row_major),
-                                 .out = view(b, (int64_t[]){ 1, heads, m, n }, 4, row_major) };
-    fm_epilogue_init(&d->epilogue);
-    return 2.0 * (double)heads * (double)m * (double)k * (double)n;
-}
-
-static const fm_row *pick(const bench *b, const shape *s, const void *desc, const char *name) {
+static const fm_row *pick(const bench *b, const fm_shape_row *s, const void *desc, const char *name) {
     if (!name) return fm_row_choose(&b->emit, s->family, desc);
     for (size_t i = 0; i < fm_row_count; i++)
         if (fm_rows[i]->family == s->family && strcmp(fm_rows[i]->name, name) == 0 &&
@@ -187,7 +84,7 @@ static double median(double *samples, uint32_t count) {
 }
 
 /* An operation's time is the sum of its steps, per repeat. */
-static void report(const shape *s, const fm_row *row, const options *o, const fm_program *p, double *samples,
+static void report(const fm_shape_row *s, const fm_row *row, const options *o, const fm_program *p, double *samples,
                    double flops) {
     char steps[256] = "";
     for (uint32_t step = 1; step < p->step_count; step++)
@@ -204,25 +101,20 @@ static void report(const shape *s, const fm_row *row, const options *o, const fm
     fflush(stdout);
 }
 
-static flashmem_status time_shape(fm_harness *h, const shape *s, const options *o, flashmem_error *err) {
-    union {
-        fm_matmul_desc       matmul;
-        fm_conv_desc         conv;
-        fm_batch_matmul_desc batch;
-    } desc;
-    bench  b = { .arena = fm_arena_create() };
-    double flops, *samples = NULL;
+static flashmem_status time_shape(fm_harness *h, const fm_shape_row *s, const options *o, flashmem_error *err) {
+    fm_shape_desc desc;
+    bench          b = { .arena = fm_arena_create(), .half = o->half };
+    fm_shape_maker maker = { .user = &b, .activation = activation, .panels = panels };
+    double        *samples = NULL;
     fm_builder_init(&b.builder, b.arena);
     b.emit = (fm_emit){ .builder = &b.builder,
                         .weights = &b.weight,
                         .target = { .layout = o->row && strstr(o->row, "texture") ? FLASHMEM_LAYOUT_TEXTURE
                                                                                   : FLASHMEM_LAYOUT_CPU,
                                     .device = fm_harness_device_bits(h) } };
-    if (s->family == FM_FAMILY_MATMUL) flops = describe_matmul(&b, s, o->half, &desc.matmul);
-    else if (s->family == FM_FAMILY_CONV) flops = describe_conv(&b, s, o->half, &desc.conv);
-    else flops = describe_batch(&b, s, &desc.batch);
-    const fm_row   *row = pick(&b, s, &desc, o->row);
-    flashmem_status status = row ? row->emit(&b.emit, &desc, err) : FLASHMEM_OK;
+    flashmem_status status = fm_shape_describe(s, &maker, &desc, err);
+    const fm_row   *row = status == FLASHMEM_OK ? pick(&b, s, &desc, o->row) : NULL;
+    if (row) status = row->emit(&b.emit, &desc, err);
     if (row && status == FLASHMEM_OK) {
         fm_program     program = fm_builder_program(&b.builder);
         fm_harness_run run = { .program = &program, .weights = &b.weight, .data = b.data, .repeats = 1 };
@@ -232,7 +124,7 @@ static flashmem_status time_shape(fm_harness *h, const shape *s, const options *
         run.repeats = o->repeats;
         run.samples = samples;
         if (status == FLASHMEM_OK) status = fm_harness_execute(h, &run, err);
-        if (status == FLASHMEM_OK) report(s, row, o, &program, samples, flops);
+        if (status == FLASHMEM_OK) report(s, row, o, &program, samples, fm_shape_flops(s));
     }
     free(samples);
     for (int i = 0; i < MOST_VALUES; i++) free(b.data[i]);
@@ -240,17 +132,25 @@ static flashmem_status time_shape(fm_harness *h, const shape *s, const options *
     return status;
 }
 
+/* What this program times; ort_kernels.py knows no others. */
+static bool is_product(const fm_shape_row *s) {
+    return s->family == FM_FAMILY_MATMUL || s->family == FM_FAMILY_BATCH_MATMUL ||
+           (s->family == FM_FAMILY_CONV && s->size[7] == 1);
+}
+
 static void list(void) {
-    for (int i = 0; i < SHAPES; i++) {
-        const int64_t *n = shapes[i].size;
+    for (uint32_t i = 0; i < fm_shape_row_count; i++) {
+        const fm_shape_row *s = &fm_shape_rows[i];
+        const int64_t      *n = s->size;
+        if (!is_product(s)) continue;
         printf("{\"shape\": \"%s\", \"model\": \"%s\", \"family\": \"%s\", \"size\": [%lld, %lld, %lld, %lld, %lld, "
                "%lld]}\n",
-               shapes[i].name, shapes[i].model, fm_family_name(shapes[i].family), (long long)n[0], (long long)n[1],
-               (long long)n[2], (long long)n[3], (long long)n[4], (long long)n[5]);
+               s->name, s->model, fm_family_name(s->family), (long long)n[0], (long long)n[1], (long long)n[2],
+               (long long)n[3], (long long)n[4], (long long)n[5]);
     }
 }
 
-static bool selected(const shape *s, int argc, char **argv) {
+static bool selected(const fm_shape_row *s, int argc, char **argv) {
     bool any = false;
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], "--shape") != 0) continue;
@@ -276,8 +176,9 @@ int main(int argc, char **argv) {
         return fprintf(stderr, "kernels: --repeats 1 to %d\n", MOST_REPEATS), 2;
     if (o.list) return list(), 0;
     flashmem_status status = fm_harness_open(&h, &err);
-    for (int i = 0; i < SHAPES && status == FLASHMEM_OK; i++)
-        if (selected(&shapes[i], argc, argv)) status = time_shape(h, &shapes[i], &o, &err);
+    for (uint32_t i = 0; i < fm_shape_row_count && status == FLASHMEM_OK; i++)
+        if (is_product(&fm_shape_rows[i]) && selected(&fm_shape_rows[i], argc, argv))
+            status = time_shape(h, &fm_shape_rows[i], &o, &err);
     if (status != FLASHMEM_OK) fprintf(stderr, "kernels: %s\n", err.message);
     fm_harness_close(h);
     return status != FLASHMEM_OK;

@@ -11,6 +11,7 @@ int cmd_inspect(const cli_options *options);
 int cmd_devices(const cli_options *options);
 int cmd_bench(const cli_options *options);
 int cmd_probe(const cli_options *options);
+int cmd_profile(const cli_options *options);
 
 /* CLOCK_MONOTONIC at the entry of main, nanoseconds: where integrated latency starts. */
 extern unsigned long long cli_start_ns;

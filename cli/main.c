@@ -24,6 +24,7 @@ static const command commands[] = {
     { "inspect", CMD_INSPECT, "PACK.flm", cmd_inspect, "show what a pack holds" },
     { "devices", CMD_DEVICES, NULL, cmd_devices, "list OpenCL devices" },
     { "bench", CMD_BENCH, "MODEL.onnx|PACK.flm", cmd_bench, "measure cold and warm, beside a peer" },
+    { "profile", CMD_PROFILE, NULL, cmd_profile, "measure this device: rates, kernel times, load capacities" },
     { "probe", CMD_PROBE, NULL, cmd_probe, "bring the device up and run an empty kernel" },
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

@@ -10,17 +10,18 @@
 #include "flashmem/run.h"
 
 /* Commands an option belongs to. */
-enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES = 16, CMD_BENCH = 32, CMD_PROBE = 64 };
+enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES = 16, CMD_BENCH = 32, CMD_PROBE = 64,
+       CMD_PROFILE = 128, CMD_END = 256 };
 #define CMD_MODEL (CMD_RUN | CMD_PLAN | CMD_BENCH) /* takes a model or a pack */
-#define CMD_ALL 127
+#define CMD_ALL (CMD_END - 1)
 
 /* kind, field, flag, environment variable or NULL, commands, metavar, help */
 #define OPTION_LIST(X)                                                                                               \
-    X(TEXT, output, "--output", NULL, CMD_COMPILE, "PACK", "pack to write (-o)")                                     \
+    X(TEXT, output, "--output", NULL, CMD_COMPILE | CMD_PROFILE, "FILE", "file to write (-o)")                       \
     X(LIST, shapes, "--shape", NULL, CMD_COMPILE | CMD_MODEL, "NAME=1x128", "fix an input's shape, or a symbolic dimension: NAME=128") \
-    X(TEXT, weights, "--weights", "FLASHMEM_WEIGHTS", CMD_COMPILE | CMD_MODEL, "fp32|fp16", "element type of large weights in the pack (fp32)") \
-    X(TEXT, layout, "--layout", NULL, CMD_COMPILE | CMD_MODEL, "cpu|texture|gpu", "weight layout class (the device's)")  \
-    X(TEXT, device, "--device", "FLASHMEM_DEVICE", CMD_COMPILE | CMD_MODEL | CMD_PROBE, "N|NAME", "OpenCL device, or null (the first)") \
+    X(TEXT, weights, "--weights", "FLASHMEM_WEIGHTS", CMD_COMPILE | CMD_MODEL | CMD_PROFILE, "fp32|fp16", "element type of large weights in the pack (fp32)") \
+    X(TEXT, layout, "--layout", NULL, CMD_COMPILE | CMD_MODEL | CMD_PROFILE, "cpu|texture|gpu", "weight layout class (the device's)")  \
+    X(TEXT, device, "--device", "FLASHMEM_DEVICE", CMD_COMPILE | CMD_MODEL | CMD_PROBE | CMD_PROFILE, "N|NAME", "OpenCL device, or null (the first)") \
     X(TEXT, budget, "--budget", "FLASHMEM_BUDGET", CMD_MODEL, "off|auto|min|N%|BYTES", "memory cap; -BYTES leaves that much free (auto)") \
     X(TEXT, host_budget, "--host-budget", NULL, CMD_MODEL, "BYTES", "cap on pinned staging where device memory is separate") \
     X(LIST, inputs, "--input", NULL, CMD_RUN | CMD_BENCH, "NAME=FILE.npy|FILE.npz", "input array(s)")                \
@@ -29,8 +30,8 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(COUNT, runs, "--runs", NULL, CMD_RUN | CMD_PLAN, "N", "inferences in this process (1)")                        \
     X(FLAG, serial, "--serial", NULL, CMD_RUN, NULL, "read, then compute, in turns: what overlap is measured against") \
     X(TEXT, memory_path, "--memory-path", NULL, CMD_MODEL, "PATH", "in-place, texture-copy, texture-embedded, dma (the device's)") \
-    X(COUNT, threads, "--threads", "FLASHMEM_THREADS", CMD_MODEL, "N", "compute threads of a CPU device (all)") \
-    X(TEXT, json, "--json", NULL, CMD_RUN | CMD_BENCH | CMD_PLAN | CMD_COMPILE, "FILE", "write figures as JSON")     \
+    X(COUNT, threads, "--threads", "FLASHMEM_THREADS", CMD_MODEL | CMD_PROFILE, "N", "compute threads of a CPU device (all)") \
+    X(TEXT, json, "--json", NULL, CMD_RUN | CMD_BENCH | CMD_PLAN | CMD_COMPILE | CMD_PROFILE, "FILE", "write figures as JSON") \
     X(TEXT, trace, "--trace", NULL, CMD_RUN, "FILE", "write a timeline for Perfetto")                                \
     X(TEXT, slab, "--slab", NULL, CMD_MODEL, "BYTES", "largest slab of a weight (chosen at open)")                   \
     X(COUNT, read_depth, "--read-depth", NULL, CMD_MODEL, "N", "reads in flight (chosen at open)")                   \
@@ -60,9 +61,13 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(FLAG, first_run, "--first-run", NULL, CMD_BENCH, NULL, "also measure with every cache empty")                  \
     X(FLAG, keep_all, "--keep-all", NULL, CMD_COMPILE, NULL, "make every step's tensor an output (comparisons)")     \
     X(TEXT, manifest, "--manifest", NULL, CMD_COMPILE, "FILE", "also list the files that were compiled")             \
-    X(TEXT, cache_dir, "--cache-dir", "FLASHMEM_CACHE_DIR", CMD_MODEL, "DIR", "packs, device programs, profiles (per user)") \
-    X(FLAG, no_cache, "--no-cache", NULL, CMD_MODEL, NULL, "neither read nor write caches")                          \
-    X(TEXT, cache_limit, "--cache-limit", "FLASHMEM_CACHE_LIMIT", CMD_MODEL, "BYTES", "packs kept in the cache (20G)") \
+    X(TEXT, cache_dir, "--cache-dir", "FLASHMEM_CACHE_DIR", CMD_MODEL | CMD_PROFILE, "DIR", "packs, device programs, profiles (per user)") \
+    X(FLAG, no_cache, "--no-cache", NULL, CMD_MODEL | CMD_PROFILE, NULL, "neither read nor write caches")                          \
+    X(TEXT, cache_limit, "--cache-limit", "FLASHMEM_CACHE_LIMIT", CMD_MODEL | CMD_PROFILE, "BYTES", "packs kept in the cache (20G)") \
+    X(FLAG, full, "--full", NULL, CMD_PROFILE, NULL, "every shape and more loads, instead of a few seconds")        \
+    X(TEXT, growth, "--growth", NULL, CMD_PROFILE, "E,R,H", "percent that elementwise, reusable, hierarchical kernels may grow by (300,20,0)") \
+    X(LIST, check, "--check", NULL, CMD_PROFILE, "MODEL|PACK", "compare the profile's predictions with a model's kernels") \
+    X(TEXT, picture, "--picture", NULL, CMD_PROFILE, "FILE.svg", "draw what --check compares")                       \
     X(TEXT, log, "--log", "FLASHMEM_LOG", CMD_ALL, "LEVEL", "error, warn, info, debug, trace (warn)")                \
     X(FLAG, quiet, "--quiet", NULL, CMD_ALL, NULL, "print errors and results only")
 

@@ -39,3 +39,10 @@ set(FM_CLI_PAGE
     cli/page/tables.js
     cli/page/main.js
 )
+
+list(APPEND FM_CLI_SOURCES
+    cli/cmd_profile.c
+    cli/profile_check.c
+    cli/profile_make.c
+    cli/profile_picture.c
+)

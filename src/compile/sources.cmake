@@ -102,3 +102,16 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/plan/tiers.c)
 
 list(APPEND FM_COMPILE_SOURCES src/compile/lower_planned.c)
+
+list(APPEND FM_COMPILE_SOURCES
+    src/compile/library.c
+    src/compile/profile/device_profile.c
+    src/compile/profile/features.c
+    src/compile/profile/learn.c
+    src/compile/profile/profile.c
+    src/compile/profile/profile_json.c
+    src/compile/profile/profiler.c
+    src/compile/profile/shapes.c
+    src/compile/profile/sweep.c
+    src/compile/profile/trees.c
+    src/compile/profile/xgboost.c)

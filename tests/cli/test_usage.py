@@ -6,7 +6,7 @@ import subprocess
 import golden
 import pytest
 
-COMMANDS = ["compile", "run", "plan", "inspect", "devices", "bench", "probe"]
+COMMANDS = ["compile", "run", "plan", "inspect", "devices", "bench", "profile", "probe"]
 
 
 def test_help__lists_the_commands(flashmem, request):
@@ -50,7 +50,7 @@ def test_no_command__prints_help_as_an_error(flashmem):
         (["compile", "--input", "x=x.npy", "a.onnx"], "'compile' has no option --input"),
         (["compile", "a.onnx"], "compile needs --output PACK (-o)"),
         (["run", "a.flm", "--budget"], "--budget needs off|auto|min|N%|BYTES"),
-        (["compile", "a.onnx", "-o"], "--output needs PACK"),
+        (["compile", "a.onnx", "-o"], "--output needs FILE"),
         (["run", "--serial=1", "a.flm"], "--serial takes no value"),
         (["run", "--runs", "0", "a.flm"], "--runs is at least 1"),
         (["run", "--runs", "-1", "a.flm"], "--runs takes a whole number from 0 to 1000000, not '-1'"),

@@ -35,3 +35,12 @@ fm_add_test(NAME test_lower_planned SOURCES tests/compile/test_lower_planned.c t
 
 fm_add_test(NAME test_planner_simulate SOURCES tests/compile/test_planner_simulate.c LIBS flashmem_compile LABELS compile)
 fm_add_test(NAME test_plan_program SOURCES tests/compile/plan/test_plan_program.c LIBS flashmem_compile LABELS compile plan)
+
+foreach(name test_profiler test_profile_file test_profile_no_library)
+    fm_add_test(NAME ${name} SOURCES tests/compile/profile/${name}.c tests/compile/profile/fake_device.c
+        LIBS flashmem_compile $<$<BOOL:${JANSSON_FOUND}>:PkgConfig::JANSSON> LABELS compile profile)
+    if(TEST ${name})
+        set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77) # no XGBoost
+    endif()
+endforeach()
+fm_add_test(NAME test_trees SOURCES tests/compile/profile/test_trees.c LIBS flashmem_compile LABELS compile profile)
