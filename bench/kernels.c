@@ -102,7 +102,7 @@ static void report(const fm_shape_row *s, const fm_row *row, const options *o, c
 }
 
 static flashmem_status time_shape(fm_harness *h, const fm_shape_row *s, const options *o, flashmem_error *err) {
-    fm_shape_desc desc;
+    fm_shape_desc  desc;
     bench          b = { .arena = fm_arena_create(), .half = o->half };
     fm_shape_maker maker = { .user = &b, .activation = activation, .panels = panels };
     double        *samples = NULL;

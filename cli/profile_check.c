@@ -156,9 +156,9 @@ json_t *cli_check_json(const cli_check *c) {
     }
     for (uint32_t k = 0; k < FLASHMEM_COST_CLASSES; k++)
         if (measured[k] > 0)
-            json_object_set_new(classes, flashmem_cost_class_name(k),
-                                json_pack("{s:f,s:f}", "measured_ms", measured[k] * 1e3, "predicted_ms",
-                                          predicted[k] * 1e3));
+            json_object_set_new(
+                classes, flashmem_cost_class_name(k),
+                json_pack("{s:f,s:f}", "measured_ms", measured[k] * 1e3, "predicted_ms", predicted[k] * 1e3));
     return json_pack("{s:o?,s:f,s:f,s:f,s:f,s:f,s:o,s:o}", "model", json_string(c->model), "measured_ms",
                      c->measured * 1e3, "predicted_ms", c->predicted * 1e3, "mean_error", c->mean, "median_error",
                      c->middle, "most_error", c->most, "classes", classes, "launches", launches);

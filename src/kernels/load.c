@@ -57,8 +57,9 @@ static flashmem_status emit_run(fm_emit *e, const void *desc, flashmem_error *er
 }
 
 const fm_row fm_row_load_reference = { "load_reference", FM_FAMILY_LOAD, true, FM_ANY_LAYOUT, 0, NULL, emit_reference };
-const fm_row fm_row_load_texture = { "load_texture",  FM_FAMILY_LOAD, false,
-                                     FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE), FM_DEVICE_IMAGE, NULL, emit_strided };
+const fm_row fm_row_load_texture = {
+    "load_texture", FM_FAMILY_LOAD, false, FM_LAYOUT_BIT(FLASHMEM_LAYOUT_TEXTURE), FM_DEVICE_IMAGE, NULL, emit_strided
+};
 const fm_row fm_row_load_cpu = { "load_cpu", FM_FAMILY_LOAD, false, FM_ANY_LAYOUT, FM_DEVICE_CPU, NULL, emit_run };
 
 flashmem_status fm_emit_load(fm_emit *e, const fm_load_desc *d, flashmem_error *err) {

@@ -65,11 +65,12 @@ def test_profile__file_and_trees(measured):
 
 def test_profile__check_compares_models(flashmem, measured, small_model, wide_pack, tmp_path):
     folder, _, _ = measured
-    picture = tmp_path / "kernels.svg"
-    report = flashmem.report("profile", "-o", folder / "p.json", "--check", small_model, "--check", wide_pack,
+    picture, named = tmp_path / "kernels.svg", tmp_path / 'a<b>&"c.onnx'
+    named.write_bytes(small_model.read_bytes())
+    report = flashmem.report("profile", "-o", folder / "p.json", "--check", named, "--check", wide_pack,
                              "--picture", picture, folder=tmp_path)
     assert not report["measured"]  # the profile at hand served
-    assert [c["model"] for c in report["check"]] == ["small.onnx", "wide.flm"]
+    assert [c["model"] for c in report["check"]] == [named.name, "wide.flm"]
     for check in report["check"]:
         assert len(check["launches"]) >= 3
         assert sum(l["measured_us"] for l in check["launches"]) == pytest.approx(check["measured_ms"] * 1e3)
@@ -79,8 +80,9 @@ def test_profile__check_compares_models(flashmem, measured, small_model, wide_pa
         assert {l["class"] for l in check["launches"]} <= set(check["classes"])
     drawing = xml.parse(picture).getroot()
     assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    assert named.name in "".join(drawing.itertext())
     text = picture.read_text()
-    assert "small.onnx" in text and "href" not in text and "url(http" not in text
+    assert "href" not in text and "url(http" not in text
     points = sum(len(c["launches"]) for c in report["check"])
     assert text.count("<circle") + text.count("<path d='M") + text.count("width='5.6'") >= points
 

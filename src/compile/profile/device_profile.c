@@ -44,8 +44,7 @@ static double trees_growth(const fm_device_profile *p, const fm_step_features *f
 }
 
 /* A load smaller than any measured costs what the smallest did; beyond the largest every byte costs its own time. */
-double fm_device_profile_growth_at(const fm_device_profile *p, const fm_step_features *f, double seconds,
-                                   double load) {
+double fm_device_profile_growth_at(const fm_device_profile *p, const fm_step_features *f, double seconds, double load) {
     double rate = p->device.load_bytes_per_second, share;
     if (load <= 0) return 1;
     if (rate <= 0 || seconds <= 0) return INFINITY;

@@ -33,7 +33,7 @@ typedef struct fm_step_features {
     uint32_t      kernel; /* row of fm_loops_table; fm_loops_count: not in it */
 } fm_step_features;
 
-/* Of `panels` panels of a splittable step; panels 0: the whole step.  False: the step launches nothing. */
+/* Of `panels` panels of a splittable step; panels 0: the whole step.  False: no kernel runs it (rows, planned steps). */
 bool fm_step_features_of(const fm_packed *packed, const fm_program *program, uint32_t step, uint32_t panels,
                          fm_step_features *out);
 /* As the trees take them.  share: seconds that the load alone takes over those of the kernel alone. */

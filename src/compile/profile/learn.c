@@ -122,7 +122,8 @@ static table without_fold(const table *all, uint32_t fold, fm_arena *arena) {
     table t = make_table(arena, all->count);
     for (uint32_t i = 0; i < all->count; i++) {
         if (fold_of(all->shapes[i]) == fold) continue;
-        memcpy(t.rows + (size_t)t.count * FM_FEATURES, all->rows + (size_t)i * FM_FEATURES, FM_FEATURES * sizeof(float));
+        memcpy(t.rows + (size_t)t.count * FM_FEATURES, all->rows + (size_t)i * FM_FEATURES,
+               FM_FEATURES * sizeof(float));
         t.targets[t.count] = all->targets[i];
         t.weights[t.count] = all->weights[i];
         t.shapes[t.count++] = all->shapes[i];
@@ -156,8 +157,8 @@ static flashmem_status learn(const fm_xgboost *library, const table *t, const se
     char  *json;
     size_t bytes;
     float *fitted = fm_arena_array(arena, t->count, sizeof *fitted);
-    fm_xgboost_problem problem = { t->rows, t->targets, t->weights, t->count,  FM_FEATURES,
-                                   rising,  s->rounds,  s->depth,   s->rate, s->least_weight };
+    fm_xgboost_problem problem = { t->rows, t->targets, t->weights, t->count, FM_FEATURES,
+                                   rising,  s->rounds,  s->depth,   s->rate,  s->least_weight };
     FM_TRY(fm_xgboost_learn(library, &problem, &json, &bytes, fitted, err));
     FM_TRY(fm_trees_parse(trees, json, bytes, FM_FEATURES, name, err));
     return check_trees(trees, t, fitted, err);

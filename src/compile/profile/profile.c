@@ -50,10 +50,10 @@ static json_t *samples_object(const fm_samples *s, const char *load_path) {
     }
     for (size_t i = 0; i < s->load_count; i++) {
         const fm_load_sample *load = &s->loads[i];
-        json_array_append_new(sweeps, json_pack("{s:s,s:s,s:f,s:I,s:f,s:f}", "shape", load->name, "load_path",
-                                                load_path, "alone_seconds", load->alone, "load_bytes",
-                                                (json_int_t)load->load_bytes, "growth", load->growth, "held_out",
-                                                load->held_out));
+        json_array_append_new(sweeps,
+                              json_pack("{s:s,s:s,s:f,s:I,s:f,s:f}", "shape", load->name, "load_path", load_path,
+                                        "alone_seconds", load->alone, "load_bytes", (json_int_t)load->load_bytes,
+                                        "growth", load->growth, "held_out", load->held_out));
     }
     return json_pack("{s:o,s:o}", "rows", rows, "sweeps", sweeps);
 }
@@ -61,7 +61,7 @@ static json_t *samples_object(const fm_samples *s, const char *load_path) {
 flashmem_status flashmem_profile_save(const flashmem_profile *profile, const char *path, flashmem_error *error) {
     fm_error_clear(error);
     if (!path || !*path) return fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "no path for the device profile");
-    json_t         *samples = profile->samples.row_count ? samples_object(&profile->samples, profile->device.load_path) : NULL;
+    json_t *samples = profile->samples.row_count ? samples_object(&profile->samples, profile->device.load_path) : NULL;
     flashmem_status status = fm_device_profile_save(&profile->device, samples, path, error);
     json_decref(samples);
     return status;
@@ -77,7 +77,8 @@ flashmem_status flashmem_profile_path(const char *cache_dir, const char *device,
     char           *folder = cache_dir ? strdup(cache_dir) : fm_file_cache_folder();
     flashmem_status status = FLASHMEM_OK;
     if (!folder) status = fm_fail(error, FLASHMEM_OUT_OF_MEMORY, "no memory for the path of a device profile");
-    else if (!*folder) status = fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "no cache folder to keep a device profile in");
+    else if (!*folder)
+        status = fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "no cache folder to keep a device profile in");
     else if (snprintf(path, bytes, "%s/profile-%016" PRIx64 ".json", folder, key) >= (int)bytes)
         status = fm_fail(error, FLASHMEM_INVALID_ARGUMENT, "%s: the path is too long", folder);
     else status = fm_file_make_folders(folder, error);
@@ -134,12 +135,10 @@ uint32_t flashmem_profile_sweeps(const flashmem_profile *profile, flashmem_profi
     const fm_samples *s = &profile->samples;
     for (size_t i = 0; i < s->load_count && i < limit; i++) {
         const fm_load_sample *load = &s->loads[i];
-        sweeps[i] = (flashmem_profile_sweep){ load->name,
-                                              load->features.work.cost_class,
-                                              (uint64_t)load->load_bytes,
-                                              load->alone,
-                                              load->growth,
-                                              load->held_out };
+        sweeps[i] = (flashmem_profile_sweep){
+            load->name,    load->features.work.cost_class, (uint64_t)load->load_bytes, load->alone, load->growth,
+            load->held_out
+        };
     }
     return (uint32_t)s->load_count;
 }

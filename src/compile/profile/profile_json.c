@@ -289,15 +289,15 @@ static json_t *profile_object(const fm_device_profile *p, const char *path) {
     for (int c = 0; c < FLASHMEM_CAPACITY_CLASSES; c++)
         json_object_set_new(growth, capacity_names[c], json_real(d->growth[c]));
     for (int i = 0; i < FM_FEATURES; i++) json_array_append_new(names, json_string(fm_feature_name((fm_feature)i)));
-    json_t *root = json_pack(
-        "{s:s,s:i,s:o,s:o,s:s,s:s,s:b,s:f,s:f,s:f,s:o,s:f,s:{s:f,s:f,s:f,s:f},s:o,s:o,s:[o]}", "format", FORMAT,
-        "version", VERSION, "kernels", key_of(p->kernels), "device", device_object(p), "layout",
-        layout_names[d->layout], "weights", weights_names[p->weights], "full", p->full, "launch_seconds",
-        d->launch_seconds, "gap_seconds", p->gap_seconds, "startup_seconds", d->startup_seconds, "flops_per_second",
-        rates, "bytes_per_second", d->bytes_per_second, "hops", "disk_bytes_per_second", d->disk_bytes_per_second,
-        "copy_bytes_per_second", d->load_bytes_per_second, "image_bytes_per_second", d->convert_bytes_per_second,
-        "check_bytes_per_second", d->check_bytes_per_second, "growth", growth, "features", names, "loads",
-        load_object(p, path));
+    json_t *root = json_pack("{s:s,s:i,s:o,s:o,s:s,s:s,s:b,s:f,s:f,s:f,s:o,s:f,s:{s:f,s:f,s:f,s:f},s:o,s:o,s:[o]}",
+                             "format", FORMAT, "version", VERSION, "kernels", key_of(p->kernels), "device",
+                             device_object(p), "layout", layout_names[d->layout], "weights", weights_names[p->weights],
+                             "full", p->full, "launch_seconds", d->launch_seconds, "gap_seconds", p->gap_seconds,
+                             "startup_seconds", d->startup_seconds, "flops_per_second", rates, "bytes_per_second",
+                             d->bytes_per_second, "hops", "disk_bytes_per_second", d->disk_bytes_per_second,
+                             "copy_bytes_per_second", d->load_bytes_per_second, "image_bytes_per_second",
+                             d->convert_bytes_per_second, "check_bytes_per_second", d->check_bytes_per_second, "growth",
+                             growth, "features", names, "loads", load_object(p, path));
     if (root && p->learnt && trees_path(path, "time", trees))
         json_object_set_new(root, "time",
                             json_pack("{s:s,s:o,s:o}", "trees", file_name(trees), "hash",

@@ -20,7 +20,7 @@ typedef struct allowance {
     uint32_t runs; /* the first is not counted */
 } allowance;
 static const allowance rows_brief = { 0.05, 0.25, 10 }, rows_full = { 0.5, 3, 16 };
-static const allowance loads_brief = { 0.06, 0.3, 8 }, loads_full = { 0.6, 2.5, 12 };
+static const allowance loads_brief = { 0.06, 0.2, 8 }, loads_full = { 0.6, 2.5, 12 };
 enum { PROBE_RUNS = 4 };
 /* Shapes of less time than this say more about the clock than about loads. */
 static const double SHORTEST = 15e-6;
@@ -32,7 +32,7 @@ struct flashmem_profiler {
     stage                    stage;
     fm_sweep                 sweep;
     uint32_t                 runs, observed; /* of the present pack, the first one included */
-    flashmem_step_time      *launches; /* of the first run; kernels only */
+    flashmem_step_time      *launches;       /* of the first run; kernels only */
     uint32_t                 launch_count;
     double                  *begins, *ends; /* [runs][launch_count] */
     double                  *scratch;       /* room for medians */
@@ -134,7 +134,7 @@ static flashmem_status loads_pack(flashmem_profiler *p, const fm_sweep_options *
     const allowance *allowed = o->full ? &loads_full : &loads_brief;
     double          *cost = fm_arena_array(p->arena, fm_shape_row_count, sizeof *cost);
     for (size_t i = 0; i < p->samples.row_count; i++) {
-        const fm_row_sample    *row = &p->samples.rows[i];
+        const fm_row_sample *row = &p->samples.rows[i];
         flashmem_capacity_class class = fm_capacity_class_of(row->features.work.cost_class);
         if (p->shape_seconds[row->shape] >= SHORTEST)
             cost[row->shape] = row->seconds * fm_sweep_loads_cost(class, o->full);
@@ -247,7 +247,8 @@ static double *alone_seconds(flashmem_profiler *p) {
         if (m->kind != FM_SWEEP_ALONE) continue;
         launches_of(p, m, &first, &count);
         for (uint32_t r = 1; r < p->runs; r++) {
-            double *least = &alone[(size_t)m->shape * p->runs + r], seconds = end_of(p, r, first) - begin_of(p, r, first);
+            double *least = &alone[(size_t)m->shape * p->runs + r],
+                   seconds = end_of(p, r, first) - begin_of(p, r, first);
             if (*least <= 0 || seconds < *least) *least = seconds;
         }
     }
@@ -397,8 +398,7 @@ static flashmem_status make_profile(flashmem_profiler *p, const flashmem_device_
     if (status == FLASHMEM_UNSUPPORTED) /* no library, or too few samples */
         fm_warn(&p->log, "profile", "%s. The profile has measured rates only: capacities are those of the class table",
                 found.message);
-    else if (status != FLASHMEM_OK)
-        return fm_fail(err, status, "%s", found.message);
+    else if (status != FLASHMEM_OK) return fm_fail(err, status, "%s", found.message);
     FM_TRY(flashmem_device_check(&profile->device.device, err));
     return keep_samples(&profile->samples, &p->samples, err);
 }

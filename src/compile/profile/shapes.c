@@ -294,9 +294,11 @@ static flashmem_status describe_pool(const fm_shape_row *s, const fm_shape_maker
 }
 
 static flashmem_status describe_elementwise(const fm_shape_row *s, const fm_shape_maker *m, fm_elementwise_desc *d) {
-    static const char *const expressions[] = { [ADD] = "(a0+a1)", [GELU] = "fm_gelu(a0)", [COPY] = "a0", [TURN] = "a0" };
-    static const uint32_t    turned[2] = { 1, 0 };
-    int64_t                  kind = s->size[2];
+    static const char *const expressions[] = {
+        [ADD] = "(a0+a1)", [GELU] = "fm_gelu(a0)", [COPY] = "a0", [TURN] = "a0"
+    };
+    static const uint32_t turned[2] = { 1, 0 };
+    int64_t               kind = s->size[2];
     *d = (fm_elementwise_desc){ .name = s->name,
                                 .expression = expressions[kind],
                                 .vector_safe = true,
@@ -348,8 +350,8 @@ double fm_shape_flops(const fm_shape_row *s) {
 static uint32_t cheapest(const double *cost, fm_family family, fm_shape_level level, double each, const bool *chosen) {
     uint32_t best = FM_NONE;
     for (uint32_t s = 0; s < fm_shape_row_count; s++) {
-        bool fits = fm_shape_rows[s].family == family && fm_shape_rows[s].level >= level && !chosen[s] &&
-                    cost[s] > 0 && cost[s] <= each;
+        bool fits = fm_shape_rows[s].family == family && fm_shape_rows[s].level >= level && !chosen[s] && cost[s] > 0 &&
+                    cost[s] <= each;
         if (fits && (best == FM_NONE || cost[s] < cost[best])) best = s;
     }
     return best;

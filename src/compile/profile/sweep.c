@@ -6,20 +6,20 @@
 #include "compile/lower.h"
 
 enum {
-    LAUNCHES = 64,           /* of the smallest kernel */
-    COPIES = 2,              /* of COPY_BYTES */
-    COPY_BYTES = 32 << 20,   /* beyond the caches of most */
-    LEAST_LOAD = 4096,       /* of a sweep; loads are multiples of it */
+    LAUNCHES = 64,         /* of the smallest kernel */
+    COPIES = 2,            /* of COPY_BYTES */
+    COPY_BYTES = 32 << 20, /* beyond the caches of most */
+    LEAST_LOAD = 4096,     /* of a sweep; loads are multiples of it */
     MOST_LOAD = 32 << 20,
     OPERAND_ALIGN = 128
 };
 /* A program being filled.  All rows read from one input and write to one output. */
 typedef struct emitter {
-    fm_lower            lower;
-    fm_sweep           *sweep;
-    uint32_t            x, y, indices; /* values; FM_NONE while sizes are measured */
-    int64_t             cursor;        /* bytes of x that the present row has taken */
-    int64_t             read, written, index_count, index_limit; /* the most of any row */
+    fm_lower  lower;
+    fm_sweep *sweep;
+    uint32_t  x, y, indices;                           /* values; FM_NONE while sizes are measured */
+    int64_t   cursor;                                  /* bytes of x that the present row has taken */
+    int64_t   read, written, index_count, index_limit; /* the most of any row */
 } emitter;
 
 /* ---- operands ---- */
@@ -114,8 +114,7 @@ static flashmem_status begin(emitter *e, const fm_sweep_options *o, fm_arena *ar
     compile.layout = o->layout;
     compile.weights = o->weights;
     fm_graph_init(graph, arena, "profile", o->log);
-    fm_lower_init(&e->lower, graph, &compile,
-                  o->layout == FLASHMEM_LAYOUT_TEXTURE ? FM_DEVICE_IMAGE : FM_DEVICE_CPU);
+    fm_lower_init(&e->lower, graph, &compile, o->layout == FLASHMEM_LAYOUT_TEXTURE ? FM_DEVICE_IMAGE : FM_DEVICE_CPU);
     int64_t read = e->read > source ? e->read : source, written = e->written > most_load ? e->written : most_load;
     e->x = boundary_value(e, FM_VALUE_INPUT, FLASHMEM_F32, "x", read / 4);
     e->y = boundary_value(e, FM_VALUE_OUTPUT, FLASHMEM_F32, "y", written / 4);
@@ -230,7 +229,8 @@ static flashmem_status emit_loads(emitter *e, const fm_sweep_options *o, uint32_
     fm_program_builder *b = &e->lower.builder;
     size_t              first = b->step_count;
     FM_TRY(emit_row(e, shape, err)); /* what came before is not part of it */
-    if (b->step_count != first + 1) return fm_fail(err, FLASHMEM_INTERNAL, "'%s' has two steps", fm_shape_rows[shape].name);
+    if (b->step_count != first + 1)
+        return fm_fail(err, FLASHMEM_INTERNAL, "'%s' has two steps", fm_shape_rows[shape].name);
     flashmem_capacity_class capacity = fm_capacity_class_of((flashmem_cost_class)b->steps[first].cost_class);
     const double           *shares = shares_of(capacity, o->full);
     FM_TRY(emit_row(e, shape, err));

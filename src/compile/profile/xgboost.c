@@ -8,29 +8,29 @@
 
 #include "compile/library.h"
 
-#define ADVICE                                                                                                       \
-    "install the Python wheel (pip install --no-deps xgboost-cpu; tools/setup.sh puts it into build/venv) or the "   \
+#define ADVICE                                                                                                     \
+    "install the Python wheel (pip install --no-deps xgboost-cpu; tools/setup.sh puts it into build/venv) or the " \
     "package libxgboost-dev, or set FLASHMEM_XGBOOST to the file libxgboost.so"
 
-typedef void *handle;
+typedef void    *handle;
 typedef uint64_t length; /* bst_ulong */
 
 /* X(field, entry point, parameters): all return 0 when they succeed. */
 #define FUNCTIONS(X)                                                                                                 \
-    X(matrix_create, "XGDMatrixCreateFromMat", (const float *rows, length row_count, length columns, float missing,  \
-                                                handle *out))                                                        \
+    X(matrix_create, "XGDMatrixCreateFromMat",                                                                       \
+      (const float *rows, length row_count, length columns, float missing, handle *out))                             \
     X(matrix_set, "XGDMatrixSetFloatInfo", (handle matrix, const char *field, const float *values, length count))    \
     X(matrix_free, "XGDMatrixFree", (handle matrix))                                                                 \
     X(create, "XGBoosterCreate", (const handle *matrices, length count, handle *out))                                \
     X(set, "XGBoosterSetParam", (handle booster, const char *name, const char *value))                               \
     X(update, "XGBoosterUpdateOneIter", (handle booster, int round, handle matrix))                                  \
     X(save, "XGBoosterSaveModelToBuffer", (handle booster, const char *config, length *bytes, const char **data))    \
-    X(predict, "XGBoosterPredictFromDMatrix", (handle booster, handle matrix, const char *config,                    \
-                                               const length **shape, length *rank, const float **result))            \
+    X(predict, "XGBoosterPredictFromDMatrix",                                                                        \
+      (handle booster, handle matrix, const char *config, const length **shape, length *rank, const float **result)) \
     X(free, "XGBoosterFree", (handle booster))
 
 struct fm_xgboost {
-#define FIELD(field, name, parameters) int (*field) parameters;
+#define FIELD(field, name, parameters) int(*field) parameters;
     FUNCTIONS(FIELD)
 #undef FIELD
     const char *(*last_error)(void);
@@ -44,10 +44,10 @@ static void load(void) {
     static const fm_library_places places = { "FLASHMEM_XGBOOST",
                                               "lib/python3*/site-packages/xgboost/lib/libxgboost.so",
                                               { "libxgboost.so.0", "libxgboost.so", NULL } };
-    void *library = fm_library_open(&places, reason, sizeof reason);
+    void                          *library = fm_library_open(&places, reason, sizeof reason);
     if (!library) return;
     reason[0] = '\0';
-#define FIND(field, name, parameters)               \
+#define FIND(field, name, parameters)                \
     *(void **)(&table.field) = dlsym(library, name); \
     if (!table.field && !reason[0]) snprintf(reason, sizeof reason, "the library has no function " name);
     FUNCTIONS(FIND)
@@ -66,12 +66,12 @@ flashmem_status fm_xgboost_load(const fm_xgboost **out, flashmem_error *err) {
 
 /* ---- learning ---- */
 
-#define XGB_TRY(call)                                                                                          \
-    do {                                                                                                       \
-        if ((call) != 0) {                                                                                     \
-            status = fm_fail(err, FLASHMEM_INTERNAL, "XGBoost: " #call ": %.600s", x->last_error());           \
-            goto cleanup;                                                                                      \
-        }                                                                                                      \
+#define XGB_TRY(call)                                                                                \
+    do {                                                                                             \
+        if ((call) != 0) {                                                                           \
+            status = fm_fail(err, FLASHMEM_INTERNAL, "XGBoost: " #call ": %.600s", x->last_error()); \
+            goto cleanup;                                                                            \
+        }                                                                                            \
     } while (0)
 
 /* Numbers as texts: "(0,1,0)" of rising columns and the others. */

@@ -67,8 +67,14 @@ static void run_pack(flashmem_profiler *profiler, const fake_device *d, const ch
 }
 
 flashmem_profile *fake_profile(const fake_device *d, const flashmem_profile_options *options, const char *folder) {
-    flashmem_device_info info = { .platform = "none", .name = "fake", .version = "1", .driver = "2", .is_cpu = 1,
-                                  .compute_units = 2, .image_width = 4096, .image_height = 8192,
+    flashmem_device_info info = { .platform = "none",
+                                  .name = "fake",
+                                  .version = "1",
+                                  .driver = "2",
+                                  .is_cpu = 1,
+                                  .compute_units = 2,
+                                  .image_width = 4096,
+                                  .image_height = 8192,
                                   .max_allocation = 1u << 30 };
     flashmem_profiler   *profiler;
     flashmem_profile    *profile;

@@ -184,6 +184,39 @@ static void test_file__refuses_wrong_fields(void **state) {
     }
 }
 
+static void test_file__refuses_features_in_another_order(void **state) {
+    json_t        *root = profile_json(), *names = json_object_get(root, "features");
+    flashmem_error err = { 0 };
+    (void)state;
+    json_array_append(names, json_array_get(names, 3));
+    json_array_remove(names, 3);
+    char *text = json_dumps(root, 0);
+    assert_int_equal(load_text(text, strlen(text), &err), FLASHMEM_BAD_MODEL);
+    assert_non_null(strstr(err.message, "feature 3 is"));
+    free(text);
+    json_decref(root);
+}
+
+/* Trees of another origin may say that a load makes kernels faster: growth is 1 then, and capacity ends. */
+static void test_growth__of_foreign_trees_is_at_least_one(void **state) {
+    static const char falling[] =
+        "{\"learner\":{\"gradient_booster\":{\"model\":{\"trees\":[{\"left_children\":[1,-1,-1],"
+        "\"right_children\":[2,-1,-1],\"split_conditions\":[0.01,1,-1],\"split_indices\":[%d,0,0]}]},"
+        "\"name\":\"gbtree\"},\"learner_model_param\":{\"base_score\":\"0\",\"num_feature\":\"%d\"},"
+        "\"objective\":{\"name\":\"reg:squarederror\"}}}";
+    char              text[512];
+    fm_device_profile p;
+    (void)state;
+    snprintf(text, sizeof text, falling, (int)FM_FEATURE_SHARE, (int)FM_FEATURES);
+    assert_int_equal(fm_device_profile_load(path, &p, NULL), FLASHMEM_OK);
+    fm_trees_free(&p.growth);
+    assert_int_equal(fm_trees_parse(&p.growth, strdup(text), strlen(text), FM_FEATURES, "f", NULL), FLASHMEM_OK);
+    const fm_step_features *f = &learnt->samples.rows[0].features;
+    assert_true(fm_device_profile_growth(&p, f, 1e5) == 1);
+    assert_true(fm_device_profile_capacity(&p, f, FLASHMEM_CAPACITY_HIERARCHICAL) > 0);
+    fm_device_profile_close(&p);
+}
+
 static void test_file__refuses_what_is_no_profile(void **state) {
     static const char *const texts[] = { "", "7", "[]", "{", "null", "{\"format\":1,\"format\":2}" };
     flashmem_profile        *p;
@@ -199,8 +232,8 @@ static void test_file__refuses_what_is_no_profile(void **state) {
 }
 
 static void test_file__refuses_trees_that_are_gone(void **state) {
-    char           trees[128], away[160];
-    flashmem_error err = { 0 };
+    char              trees[128], away[160];
+    flashmem_error    err = { 0 };
     fm_device_profile p;
     (void)state;
     beside(trees, sizeof trees, "time");
@@ -257,10 +290,12 @@ static void test_path__is_one_per_device_threads_layout_and_weights(void **state
         assert_int_equal(strncmp(paths[i], below, strlen(below)), 0);
         for (int k = 0; k < i; k++) assert_string_not_equal(paths[i], paths[k]);
     }
-    assert_int_equal(flashmem_profile_path("", NULL, 0, FLASHMEM_LAYOUT_CPU, FLASHMEM_WEIGHTS_FP32, paths[0], 256, &err),
-                     FLASHMEM_INVALID_ARGUMENT);
-    assert_int_equal(flashmem_profile_path(below, NULL, 0, FLASHMEM_LAYOUT_CPU, FLASHMEM_WEIGHTS_FP32, paths[0], 20, &err),
-                     FLASHMEM_INVALID_ARGUMENT);
+    assert_int_equal(
+        flashmem_profile_path("", NULL, 0, FLASHMEM_LAYOUT_CPU, FLASHMEM_WEIGHTS_FP32, paths[0], 256, &err),
+        FLASHMEM_INVALID_ARGUMENT);
+    assert_int_equal(
+        flashmem_profile_path(below, NULL, 0, FLASHMEM_LAYOUT_CPU, FLASHMEM_WEIGHTS_FP32, paths[0], 20, &err),
+        FLASHMEM_INVALID_ARGUMENT);
     rmdir(below);
     snprintf(below, sizeof below, "%s/a", folder);
     rmdir(below);
@@ -271,6 +306,8 @@ int main(void) {
         cmocka_unit_test(test_file__comes_back_as_it_was),
         cmocka_unit_test(test_file__tells_its_rows),
         cmocka_unit_test(test_file__refuses_wrong_fields),
+        cmocka_unit_test(test_file__refuses_features_in_another_order),
+        cmocka_unit_test(test_growth__of_foreign_trees_is_at_least_one),
         cmocka_unit_test(test_file__refuses_what_is_no_profile),
         cmocka_unit_test(test_file__refuses_trees_that_are_gone),
         cmocka_unit_test(test_file__stands_changed_bytes_and_every_end),

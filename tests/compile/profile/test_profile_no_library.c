@@ -55,9 +55,9 @@ static void test_profiler__has_rates_without_trees(void **state) {
     for (size_t k = 0; k < p->samples.row_count; k++) {
         const fm_step_features *f = &p->samples.rows[k].features;
         flashmem_capacity_class class = fm_capacity_class_of(f->work.cost_class);
-        double                  seconds = fm_work_seconds(&i.device, &f->work);
-        double                  table = i.device.growth[class] * seconds * i.device.load_bytes_per_second;
-        double                  got = (double)fm_device_profile_capacity(&p->device, f, class);
+        double seconds = fm_work_seconds(&i.device, &f->work);
+        double table = i.device.growth[class] * seconds * i.device.load_bytes_per_second;
+        double got = (double)fm_device_profile_capacity(&p->device, f, class);
         assert_true(fm_device_profile_kernel_seconds(&p->device, f) == seconds);
         assert_true(got <= table * (1 + 1e-9) && got > table - 4096 * 1.001);
         assert_true(p->samples.rows[k].held_out == 0);

@@ -123,6 +123,21 @@ static void test_growth__is_what_the_law_says(void **state) {
     assert_true(off / (double)plain->samples.load_count < 0.03);
 }
 
+/* A load below the least that was measured costs what that one did; beyond the largest every byte costs its own time. */
+static void test_growth__outside_what_was_measured(void **state) {
+    const fm_device_profile *p = &plain->device;
+    (void)state;
+    for (size_t k = 0; k < plain->samples.row_count; k++) {
+        const fm_step_features *f = &plain->samples.rows[k].features;
+        double                  unit = fm_device_profile_kernel_seconds(p, f) * fake_plain.copy_rate;
+        double least = fm_device_profile_growth(p, f, p->least_share * unit * 1.000001), most = p->most_share * unit;
+        assert_true(least > 1);
+        assert_near(fm_device_profile_growth(p, f, 1), least, 1e-9);
+        assert_near(fm_device_profile_growth(p, f, 3 * most),
+                    fm_device_profile_growth(p, f, most) + 2 * p->most_share, 1e-2);
+    }
+}
+
 static void test_seconds__are_kernel_growth_and_gap(void **state) {
     const fm_step_features *f = &plain->samples.rows[0].features;
     (void)state;
@@ -160,7 +175,7 @@ static void test_capacity__is_near_what_the_law_allows(void **state) {
     int    count = 0;
     (void)state;
     for (size_t k = 0; k < plain->samples.row_count; k++) {
-        const fm_row_sample    *row = &plain->samples.rows[k];
+        const fm_row_sample *row = &plain->samples.rows[k];
         flashmem_capacity_class class = fm_capacity_class_of(row->features.work.cost_class);
         double allowed = plain->device.device.growth[class], overhead = fake_plain.gap + fake_plain.launch;
         double law = (allowed * row->seconds - overhead) * fake_plain.copy_rate;
@@ -270,10 +285,12 @@ static void test_profiler__refuses_calls_out_of_order(void **state) {
     expect(flashmem_profiler_next(p, path, &runs, &err), FLASHMEM_INVALID_ARGUMENT, &err, "1 of");
     expect(flashmem_profiler_observe(p, &stats, times, count - 1, &err), FLASHMEM_INVALID_ARGUMENT, &err, "kernels of");
     times[3].step = 99;
-    expect(flashmem_profiler_observe(p, &stats, times, count, &err), FLASHMEM_INVALID_ARGUMENT, &err, "not of the pack");
+    expect(flashmem_profiler_observe(p, &stats, times, count, &err), FLASHMEM_INVALID_ARGUMENT, &err,
+           "not of the pack");
     times[3].step = 3;
     times[3].begin = times[3].end = 0;
-    expect(flashmem_profiler_observe(p, &stats, times, count, &err), FLASHMEM_DEVICE, &err, "does not say when launch 3");
+    expect(flashmem_profiler_observe(p, &stats, times, count, &err), FLASHMEM_DEVICE, &err,
+           "does not say when launch 3");
     free(times);
     unlink(path);
     flashmem_profiler_close(p);
@@ -321,7 +338,8 @@ static void test_packs__of_every_shape_and_layout(void **state) {
         fm_sweep_options o = { k & 1 ? FLASHMEM_LAYOUT_TEXTURE : FLASHMEM_LAYOUT_CPU,
                                k & 2 ? FLASHMEM_WEIGHTS_FP16 : FLASHMEM_WEIGHTS_FP32, chosen, true, &log };
         snprintf(path, sizeof path, "%s/shapes.flm", folder);
-        for (uint32_t s = 0; s < fm_shape_row_count; s++) chosen[s] = strcmp(fm_shape_rows[s].name, "gptn-s/128x768x50257");
+        for (uint32_t s = 0; s < fm_shape_row_count; s++)
+            chosen[s] = strcmp(fm_shape_rows[s].name, "gptn-s/128x768x50257");
         if (fm_sweep_rows(&o, path, arena, &sweep, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
         if (fm_pack_open(&pack, path, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
         uint32_t end = 0, rows = 0;
@@ -342,7 +360,8 @@ static void test_shapes__have_names_of_their_own(void **state) {
     (void)state;
     for (uint32_t i = 0; i < fm_shape_row_count; i++)
         for (uint32_t k = 0; k < i; k++)
-            if (strcmp(fm_shape_rows[i].name, fm_shape_rows[k].name) == 0) fail_msg("two of '%s'", fm_shape_rows[i].name);
+            if (strcmp(fm_shape_rows[i].name, fm_shape_rows[k].name) == 0)
+                fail_msg("two of '%s'", fm_shape_rows[i].name);
 }
 
 static void test_shapes__the_cheapest_of_every_family_first(void **state) {
@@ -378,6 +397,7 @@ int main(void) {
         cmocka_unit_test(test_profiler__trees_know_what_rates_do_not),
         cmocka_unit_test(test_growth__never_falls_as_the_load_rises),
         cmocka_unit_test(test_growth__is_what_the_law_says),
+        cmocka_unit_test(test_growth__outside_what_was_measured),
         cmocka_unit_test(test_seconds__are_kernel_growth_and_gap),
         cmocka_unit_test(test_capacity__grows_with_what_is_allowed),
         cmocka_unit_test(test_capacity__is_near_what_the_law_allows),

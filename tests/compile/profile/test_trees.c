@@ -15,7 +15,8 @@ static const char model[] =
     "\"right_children\":[2,4,-1,-1,-1],\"split_conditions\":[3.5E0,1.5E0,4E0,1E0,2E0],\"split_indices\":[0,1,0,0,0]},"
     "{\"categories\":[],\"id\":1,\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1],"
     "\"split_conditions\":[2,0.25,-5E-1],\"split_indices\":[1,0,0]}]},\"name\":\"gbtree\"},"
-    "\"learner_model_param\":{\"base_score\":\"5E-1\",\"num_feature\":\"2\"},\"objective\":{\"name\":\"reg:squarederror\"}},"
+    "\"learner_model_param\":{\"base_score\":\"5E-1\",\"num_feature\":\"2\"},\"objective\":{\"name\":\"reg:"
+    "squarederror\"}},"
     "\"version\":[1,7,4]}";
 
 static flashmem_status parse(const char *text, fm_trees *trees, flashmem_error *err) {
@@ -23,9 +24,9 @@ static flashmem_status parse(const char *text, fm_trees *trees, flashmem_error *
 }
 
 static void test_trees__predict_sums_of_leaves(void **state) {
-    static const float cases[][3] = { { 0, 0, 1 + 0.25f },   { 3.4f, 1.5f, 2 + 0.25f }, { 3.5f, 0, 4 + 0.25f },
-                                      { 9, 2, 4 - 0.5f },    { 0, 9, 2 - 0.5f },        { -1, 1.4999f, 1 + 0.25f } };
-    fm_trees trees;
+    static const float cases[][3] = { { 0, 0, 1 + 0.25f }, { 3.4f, 1.5f, 2 + 0.25f }, { 3.5f, 0, 4 + 0.25f },
+                                      { 9, 2, 4 - 0.5f },  { 0, 9, 2 - 0.5f },        { -1, 1.4999f, 1 + 0.25f } };
+    fm_trees           trees;
     (void)state;
     assert_int_equal(parse(model, &trees, NULL), FLASHMEM_OK);
     assert_int_equal(trees.root_count, 2);
@@ -59,7 +60,8 @@ static void test_trees__read_what_newer_versions_write(void **state) {
 
 /* Nodes that were cut off keep their places, without a parent. */
 static void test_trees__pass_over_cut_nodes(void **state) {
-    char    *text = edited("[1,3,-1,-1,-1],\"right_children\":[2,4,-1,-1,-1]", "[1,-1,-1,-1,-1],\"right_children\":[2,-1,-1,-1,-1]");
+    char    *text = edited("[1,3,-1,-1,-1],\"right_children\":[2,4,-1,-1,-1]",
+                           "[1,-1,-1,-1,-1],\"right_children\":[2,-1,-1,-1,-1]");
     fm_trees trees;
     (void)state;
     assert_int_equal(parse(text, &trees, NULL), FLASHMEM_OK);
@@ -101,7 +103,8 @@ static void test_trees__refuse_hostile_files(void **state) {
         { "[1,3,-1,-1,-1]", "[1,2,-1,-1,-1]", "node 1: leads to a node that another one leads to" },
         { "[1,3,-1,-1,-1],\"right_children\":[2,4,-1,-1,-1]", "[1,3,-1,-1,-1],\"right_children\":[1,4,-1,-1,-1]",
           "node 0: leads to a node that another one leads to" },
-        { "\"split_indices\":[0,1,0,0,0]", "\"split_indices\":[0,2,0,0,0]", "node 1: splits by none of the 2 features" },
+        { "\"split_indices\":[0,1,0,0,0]", "\"split_indices\":[0,2,0,0,0]",
+          "node 1: splits by none of the 2 features" },
         { "\"split_indices\":[0,1,0,0,0]", "\"split_indices\":[-1,1,0,0,0]", "node 0: splits by none" },
         { "\"split_indices\":[0,1,0,0,0]", "\"split_indices\":[0.5,1,0,0,0]", "node 0: splits by none" },
         { "[3.5E0,", "[\"a\",", "node 0: no finite number" },
@@ -110,9 +113,9 @@ static void test_trees__refuse_hostile_files(void **state) {
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char          *text = edited(cases[i].from, cases[i].to);
-        flashmem_error err = { 0 };
-        fm_trees       trees;
+        char           *text = edited(cases[i].from, cases[i].to);
+        flashmem_error  err = { 0 };
+        fm_trees        trees;
         flashmem_status status = parse(text, &trees, &err);
         if (status != FLASHMEM_BAD_MODEL || !strstr(err.message, cases[i].says) || !strstr(err.message, "t.json"))
             fail_msg("case %zu: status %d, '%s', not '%s'", i, status, err.message, cases[i].says);
