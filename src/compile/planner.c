@@ -140,7 +140,7 @@ flashmem_status fm_planner_device(const flashmem_planner *p, const flashmem_plan
     return FLASHMEM_OK;
 }
 
-static flashmem_status plan_timed(const flashmem_planner *p, const flashmem_plan_options *o, fm_planned *out,
+static flashmem_status plan_timed(flashmem_planner *p, const flashmem_plan_options *o, fm_planned *out,
                                   flashmem_error *err) {
     fm_replay_request *r = &out->request;
     fm_log             log = { p->options.log, p->options.user };
@@ -149,7 +149,8 @@ static flashmem_status plan_timed(const flashmem_planner *p, const flashmem_plan
     r->once = o->runs == 1;
     r->external = fm_replay_external(&p->program, false, out->arena);
     r->policy = o->policy;
-    r->step_seconds = o->step_seconds;
+    FM_TRY(fm_planner_profile(p, o, out, err));
+    if (o->step_seconds) r->step_seconds = o->step_seconds;
     out->lowered = p->program;
     if (o->step_seconds && o->step_seconds_count != p->program.step_count)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "times of %u kernel steps, '%s' has %u", o->step_seconds_count,
@@ -214,6 +215,7 @@ void flashmem_plan_free(const flashmem_plan *plan) {
     flashmem_plan_free(made->split_plan);
     flashmem_planner_close(made->split);
     fm_graph_close(&made->again.graph);
+    fm_device_profile_close(&made->profile);
     fm_arena_destroy(made->arena);
     free(made);
 }

@@ -4,6 +4,7 @@
 
 #include "compile/pipeline.h"
 #include "compile/plan/problem.h"
+#include "compile/profile/device_profile.h"
 #include "contract/pack.h"
 #include "flashmem/planner.h"
 #include "schedule/cut.h"
@@ -24,7 +25,8 @@ struct flashmem_planner {
 
 typedef struct fm_planned { /* what a flashmem_plan handed out is the beginning of */
     flashmem_plan        plan;
-    fm_arena            *arena; /* of this and all below */
+    fm_arena            *arena;   /* of this and all below */
+    fm_device_profile    profile; /* zero without one */
     fm_replay_request    request;
     fm_replay            replay;
     fm_program           lowered; /* that replay is of */
@@ -40,6 +42,17 @@ typedef struct fm_planned { /* what a flashmem_plan handed out is the beginning 
 /* The device as the plan options give it, for the layout that the weights have. */
 flashmem_status fm_planner_device(const flashmem_planner *planner, const flashmem_plan_options *options,
                                   flashmem_device *out, flashmem_error *err);
+
+/* planner_profile.c: loads the profile that the options name, if they do: its device, and a time for every kernel step.
+ * WRONG_LAYOUT: it is of weights of another layout. */
+flashmem_status fm_planner_profile(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
+                                   flashmem_error *err);
+/* What launch k of out's cut may load, by the profile. */
+uint64_t fm_planner_capacity(void *launches, uint32_t k);
+typedef struct fm_planner_launches {
+    const flashmem_planner *planner;
+    const fm_planned       *plan;
+} fm_planner_launches;
 
 /* planner_overlap.c: an overlap plan of the lowered program, and of an instance made from the graph as imported. */
 flashmem_status fm_planner_program(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,

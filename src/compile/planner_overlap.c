@@ -141,6 +141,8 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
     FM_TRY(choose_solver(o, &options, err));
     options.log = &log;
     FM_TRY(fm_planner_device(p, o, &out->request.device, err));
+    FM_TRY(fm_planner_profile(p, o, out, err));
+    fm_planner_launches launches = { p, out };
     out->request.slab_bytes = o->slab_bytes;
     out->program = o->program;
     FM_TRY(fm_program_cut_make(&p->packed, &p->program, &out->request, out->arena, &out->cut, err));
@@ -149,6 +151,8 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
         .program = &p->program,
         .cut = &out->cut,
         .device = &out->request.device,
+        .capacity = out->profile.learnt ? fm_planner_capacity : NULL,
+        .user = &launches,
         .chunk_bytes = o->chunk_bytes ? o->chunk_bytes : CHUNK,
         .m_peak_bytes = o->m_peak_bytes ? o->m_peak_bytes : M_PEAK,
         .lambda = o->lambda >= 0 ? o->lambda : 0.9,
@@ -161,6 +165,8 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
     out->plan.kernel_steps = p->program.step_count;
     out->plan.slab_bytes = o->slab_bytes;
     out->plan.peak_bytes = out->solved.preload_bytes + (uint64_t)out->solved.peak_chunks * out->problem.chunk_bytes;
-    out->plan.capacities = "class table";
+    out->plan.capacities = !out->request.step_seconds ? "class table"
+                           : out->profile.learnt      ? fm_arena_printf(out->arena, "profile %s", o->profile)
+                                                      : "class table, on the times of a profile without trees";
     return o->fusion ? fm_planner_fusion(p, o, &options, out, err) : FLASHMEM_OK;
 }
