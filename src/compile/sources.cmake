@@ -86,6 +86,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/planner_simulate.c)
 
 list(APPEND FM_COMPILE_SOURCES
+    src/compile/plan/ahead.c
     src/compile/plan/bounds.c
     src/compile/plan/capacity.c
     src/compile/plan/complete.c
@@ -96,6 +97,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/plan/labels.c
     src/compile/plan/labels_plan.c
     src/compile/plan/overlap_view.c
+    src/compile/plan/prices.c
     src/compile/plan/problem.c
     src/compile/plan/problem_program.c
     src/compile/plan/problem_verify.c

@@ -27,6 +27,8 @@ foreach(name test_plan_optimum test_plan_verify test_plan_problem test_plan_labe
     fm_add_test(NAME ${name} SOURCES tests/compile/plan/${name}.c tests/compile/plan/plan_case.c LIBS flashmem_compile
         LABELS compile plan)
 endforeach()
+fm_add_test(NAME test_plan_no_memory SOURCES tests/compile/plan/test_plan_no_memory.c tests/compile/plan/plan_case.c
+    LIBS flashmem_compile LABELS compile plan LINK_OPTIONS -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
 fm_add_program(NAME solve_problem SOURCES tests/compile/plan/solve_problem.c LIBS flashmem_compile FOLDER tests)
 fm_add_test(NAME test_plan_fusion SOURCES tests/compile/plan/test_plan_fusion.c LIBS flashmem_compile LABELS compile plan)
 

@@ -36,7 +36,7 @@ bool fm_label_set_clear(fm_label_set *set, uint32_t most) {
 }
 
 bool fm_label_set_reserve(fm_label_set *set, size_t most) {
-    if (set->used + most <= set->rests_room) return true;
+    if (set->rests && set->used + most <= set->rests_room) return true;
     size_t    room = 2 * (set->used + most) + 1024;
     uint32_t *rests = realloc(set->rests, room * sizeof *rests);
     if (!rests) return false;

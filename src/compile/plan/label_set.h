@@ -19,6 +19,7 @@ typedef struct fm_label {
     uint32_t total;   /* sum of the remainders */
     uint32_t flight;  /* C2's F at the present step where that may bind, else 0 */
     uint32_t history; /* the weights it preloads */
+    int64_t  priced;  /* what its remainders pay to the end under prices */
 } fm_label;
 
 typedef struct fm_label_set {

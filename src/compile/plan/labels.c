@@ -3,33 +3,30 @@
  *     for each step with weights due, last first:
  *         serve    every slot since the step before: each waiting weight pays a step, the shortest remainders are served
  *         decide   weight by weight: every label once with it preloaded, once with it streamed
- *         keep     of equal labels the cheapest; none that another dominates; none whose cost + V reaches a known plan;
- *                  of more than `width` the most promising ones, and the least cost + V of the others bounds them all
+ *         keep     of equal labels the cheapest; none that another dominates; none that a bound of the rest brings to a known plan;
+ *                  of more than `width` the most promising ones, and the least promise of the others bounds them all
  *
- * Where distance is paid by the chunk a label's remainders are one number, their sum, and V is exact. */
+ * Where distance is paid by the chunk only the sum of the remainders matters, none is kept, and V is exact. */
 #include "compile/plan/labels.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "compile/plan/ahead.h"
 #include "compile/plan/label_set.h"
 
-enum { MOST_STAGES = 4 << 20 }; /* columns of stage rows; with more the row behind them bounds every stage */
 enum { MOST_RESTS = 16 << 20 }; /* remainders in one set: 64 MiB; beyond that the width falls */
 enum { CLOCK_EVERY = 1 << 14 }; /* labels */
 
 typedef struct search {
-    const fm_bounds        *bounds;
     const fm_segment       *segment;
     const fm_labels_limits *limits;
     int64_t                 known;   /* only plans below this are looked for */
-    int64_t                 dropped; /* least cost + V of labels beyond the width */
+    int64_t                 dropped; /* least cost + bound of labels beyond the width */
     fm_label_set            sets[2], *now, *next;
     fm_history              history;
-    int64_t                *stages; /* V before each weight of the present row, and behind the last */
-    size_t                  stages_room;
-    bool                    staged;
+    fm_ahead                ahead;
     int64_t                *keys; /* of the present labels */
     uint32_t                keys_room, since_clock;
     bool                    stopped;
@@ -42,39 +39,13 @@ static bool past_deadline(search *s) {
     return s->stopped;
 }
 
-/* ---- stages: V while the weights of one row are being decided ---- */
-
-static bool stages_make(search *s, const fm_bound_row *row) {
-    size_t count = (size_t)(row->to - row->from) * row->columns;
-    s->staged = count <= MOST_STAGES;
-    if (!s->staged) return true;
-    if (count > s->stages_room) {
-        free(s->stages);
-        s->stages_room = 0;
-        s->stages = malloc(count * sizeof *s->stages);
-        if (!s->stages) return false;
-        s->stages_room = count;
-    }
-    for (uint32_t k = row->to; k-- > row->from;) {
-        const int64_t *after = k + 1 == row->to ? row->cost : s->stages + (size_t)(k + 1 - row->from) * row->columns;
-        fm_bounds_decide(s->bounds, &s->segment->weights[k], row->columns, after,
-                         s->stages + (size_t)(k - row->from) * row->columns);
-    }
-    return true;
-}
-
-/* V before weight k of the row is decided; streaming less never costs more later, so the row itself bounds too. */
-static const int64_t *stage(const search *s, const fm_bound_row *row, uint32_t k) {
-    return k < row->to && s->staged ? s->stages + (size_t)(k - row->from) * row->columns : row->cost;
-}
-
 /* ---- serve ---- */
 
 static void serve_slot(const search *s, fm_label *label, uint32_t *rests, uint32_t capacity) {
     uint32_t left = capacity < label->total ? capacity : label->total;
     label->cost += s->segment->step_cost * (int64_t)(s->segment->by_chunk ? label->total : label->count);
     label->total -= left;
-    while (left) {
+    while (left && label->count) {
         uint32_t *shortest = &rests[label->count - 1];
         if (*shortest > left) {
             *shortest -= left;
@@ -83,6 +54,11 @@ static void serve_slot(const search *s, fm_label *label, uint32_t *rests, uint32
         left -= *shortest;
         label->count--;
     }
+}
+
+static void price(const search *s, fm_label *label, const uint32_t *rests) {
+    label->priced = 0;
+    for (uint32_t i = 0; i < label->count; i++) label->priced = fm_ahead_add(&s->ahead, label->priced, rests[i]);
 }
 
 /* Slots from..to-1, the later first; flight is what waits before `from` serves. */
@@ -99,9 +75,8 @@ static void serve(search *s, uint32_t from, uint32_t to) {
 
 /* ---- keep ---- */
 
-/* Whether the label can still lead to a plan below the known one. */
-static bool hopeful(const search *s, const fm_bound_row *row, const int64_t *v, const fm_label *label) {
-    return label->total <= row->most && label->cost + fm_bound_at(s->bounds, v, label->total) < s->known;
+static int64_t promise(const fm_ahead_stage *stage, const fm_label *label) {
+    return label->cost + fm_ahead_cost(stage, label->total, label->priced);
 }
 
 /* Takes the label whose remainders stand behind those of `next`; its history is the set's from here. */
@@ -120,12 +95,13 @@ static void swap_sets(search *s) {
 
 /* After serving: sorted by cost again, without equal and dominated ones. */
 static bool settle(search *s, const fm_bound_row *row) {
-    const int64_t *v = stage(s, row, row->from);
+    fm_ahead_stage stage = fm_ahead_at(&s->ahead, row->from);
     fm_label_set_sort(s->now);
     if (!fm_label_set_clear(s->next, s->now->count)) return false;
     for (uint32_t i = 0; i < s->now->count; i++) {
         fm_label *label = &s->now->labels[i];
-        if (!hopeful(s, row, v, label)) {
+        price(s, label, s->now->rests + label->rests);
+        if (promise(&stage, label) >= s->known) {
             fm_history_drop(&s->history, label->history);
             continue;
         }
@@ -148,8 +124,8 @@ static uint32_t width_now(const search *s, uint32_t width) {
     return fits < width ? (fits ? (uint32_t)fits : 1) : width;
 }
 
-/* Leaves the `width` labels of the least cost + v. */
-static bool cut(search *s, const int64_t *v, uint32_t width) {
+/* Leaves the `width` most promising labels. */
+static bool cut(search *s, const fm_ahead_stage *stage, uint32_t width) {
     fm_label_set *set = s->now;
     uint32_t      kept = 0, equal = 0;
     width = width_now(s, width);
@@ -161,15 +137,14 @@ static bool cut(search *s, const int64_t *v, uint32_t width) {
         if (!s->keys) return false;
         s->keys_room = set->count;
     }
-    for (uint32_t i = 0; i < set->count; i++)
-        s->keys[i] = set->labels[i].cost + fm_bound_at(s->bounds, v, set->labels[i].total);
+    for (uint32_t i = 0; i < set->count; i++) s->keys[i] = promise(stage, &set->labels[i]);
     qsort(s->keys, set->count, sizeof *s->keys, rising);
     int64_t last = s->keys[width - 1];
     if (s->keys[width] < s->dropped) s->dropped = s->keys[width];
     for (uint32_t i = 0; i < width; i++) equal += s->keys[i] == last;
     for (uint32_t i = 0; i < set->count; i++) {
         fm_label *label = &set->labels[i];
-        int64_t   key = label->cost + fm_bound_at(s->bounds, v, label->total);
+        int64_t   key = promise(stage, label);
         if (key < last || (key == last && equal)) {
             equal -= key == last;
             set->labels[kept++] = *label;
@@ -183,27 +158,22 @@ static bool cut(search *s, const int64_t *v, uint32_t width) {
 
 /* ---- decide ---- */
 
-static bool add_preloaded(search *s, const fm_label *from, uint32_t k) {
-    fm_label label = *from;
-    label.cost += s->segment->weights[k].cost;
+static bool add_preloaded(search *s, const fm_label *from, const fm_label *child, uint32_t k) {
+    fm_label label = *child;
     if (!fm_label_set_reserve(s->next, from->count) || !fm_history_push(&s->history, from->history, k, &label.history))
         return false;
     memcpy(s->next->rests + s->next->used, s->now->rests + from->rests, from->count * sizeof *s->now->rests);
     return keep(s, &label);
 }
 
-static bool add_streamed(search *s, const fm_label *from, uint32_t chunks, bool binding) {
-    fm_label        label = *from;
+static bool add_streamed(search *s, const fm_label *from, const fm_label *child) {
+    uint32_t        chunks = child->total - from->total;
+    fm_label        label = *child;
     const uint32_t *old = s->now->rests + from->rests;
     uint32_t        i = 0;
     if (!fm_label_set_reserve(s->next, (size_t)from->count + 1)) return false;
     uint32_t *rests = s->next->rests + s->next->used;
-    label.total += chunks;
-    if (binding) label.flight += chunks;
-    if (s->segment->by_chunk) {
-        label.count = 1;
-        rests[0] = label.total;
-    } else {
+    if (!s->segment->by_chunk) {
         for (; i < from->count && old[i] >= chunks; i++) rests[i] = old[i];
         rests[i] = chunks;
         memcpy(rests + i + 1, old + i, (from->count - i) * sizeof *old);
@@ -214,27 +184,27 @@ static bool add_streamed(search *s, const fm_label *from, uint32_t chunks, bool 
 }
 
 /* Both children of every label, in order of cost: two runs of the same order, merged. */
-static bool decide(search *s, const fm_bound_row *row, uint32_t k, bool binding) {
+static bool decide(search *s, uint32_t k, bool binding) {
     const fm_segment_weight *w = &s->segment->weights[k];
-    const int64_t           *v = stage(s, row, k + 1);
     const fm_label          *labels = s->now->labels;
+    fm_ahead_stage           stage = fm_ahead_at(&s->ahead, k + 1);
     uint32_t                 count = s->now->count, streamed = 0, preloaded = 0;
     if (!fm_label_set_clear(s->next, 2 * count)) return false;
     while (preloaded < count) {
         if (past_deadline(s)) return true;
         if (streamed < count && labels[streamed].cost <= labels[preloaded].cost + w->cost) {
-            fm_label child = labels[streamed];
+            const fm_label *from = &labels[streamed++];
+            fm_label        child = *from;
             child.total += w->chunks;
-            bool fits = child.total >= w->chunks &&
-                        !(binding && (uint64_t)child.flight + w->chunks > s->segment->m_peak);
-            if (fits && hopeful(s, row, v, &child) && !add_streamed(s, &labels[streamed], w->chunks, binding))
-                return false;
-            streamed++;
+            if (binding) child.flight += w->chunks;
+            child.priced = fm_ahead_add(&s->ahead, child.priced, w->chunks);
+            bool fits = child.total > from->total && child.flight <= s->segment->m_peak;
+            if (fits && promise(&stage, &child) < s->known && !add_streamed(s, from, &child)) return false;
         } else {
-            fm_label child = labels[preloaded];
+            const fm_label *from = &labels[preloaded++];
+            fm_label        child = *from;
             child.cost += w->cost;
-            if (hopeful(s, row, v, &child) && !add_preloaded(s, &labels[preloaded], k)) return false;
-            preloaded++;
+            if (promise(&stage, &child) < s->known && !add_preloaded(s, from, &child, k)) return false;
         }
     }
     for (uint32_t i = 0; i < count; i++) fm_history_drop(&s->history, labels[i].history);
@@ -254,25 +224,26 @@ static bool mark_binding(search *s, const fm_bound_row *row) {
 }
 
 /* When time is up: what has been dropped and what is left, as far as weight k of the row, bound every plan. */
-static void bound_rest(search *s, const fm_bound_row *row, uint32_t k) {
-    const int64_t *v = stage(s, row, k);
+static void bound_rest(search *s, uint32_t k) {
+    fm_ahead_stage stage = fm_ahead_at(&s->ahead, k);
     for (uint32_t i = 0; i < s->now->count; i++) {
         const fm_label *label = &s->now->labels[i];
-        int64_t         key = label->cost + fm_bound_at(s->bounds, v, label->total);
+        int64_t         key = promise(&stage, label);
         if (key < s->dropped) s->dropped = key;
     }
 }
 
 static bool decide_row(search *s, const fm_bound_row *row, uint32_t width) {
     bool binding = mark_binding(s, row);
-    if (!stages_make(s, row) || !settle(s, row)) return false;
+    if (!settle(s, row)) return false;
     for (uint32_t k = row->from; k < row->to; k++) {
-        if (!decide(s, row, k, binding)) return false;
+        if (!decide(s, k, binding)) return false;
         if (s->stopped) {
-            bound_rest(s, row, k);
+            bound_rest(s, k);
             return true;
         }
-        if (!cut(s, stage(s, row, k + 1), k + 1 < row->to ? s->limits->width : width)) return false;
+        fm_ahead_stage stage = fm_ahead_at(&s->ahead, k + 1);
+        if (!cut(s, &stage, k + 1 < row->to ? s->limits->width : width)) return false;
     }
     return true;
 }
@@ -281,17 +252,17 @@ static bool decide_row(search *s, const fm_bound_row *row, uint32_t width) {
 
 static bool run(search *s) {
     uint32_t served = s->segment->slots, cut_at = served;
-    if (!fm_label_set_clear(s->now, 1)) return false;
+    if (!fm_label_set_reserve(s->now, 1) || !fm_label_set_reserve(s->next, 1)) return false;
     fm_label root = { .history = FM_NO_HISTORY };
     if (!keep(s, &root)) return false; /* `next` is empty as well */
     swap_sets(s);
-    for (uint32_t r = s->bounds->row_count; r-- > 0 && !s->stopped;) {
-        const fm_bound_row *row = &s->bounds->rows[r];
+    for (uint32_t r = s->ahead.bounds->row_count; r-- > 0 && !s->stopped;) {
+        const fm_bound_row *row = &s->ahead.bounds->rows[r];
         bool                at_window = s->limits->window && cut_at - row->due >= s->limits->window;
         serve(s, row->due, served);
         served = row->due;
         if (at_window) cut_at = row->due;
-        if (!decide_row(s, row, at_window ? 1 : s->limits->width)) return false;
+        if (!fm_ahead_enter(&s->ahead, r) || !decide_row(s, row, at_window ? 1 : s->limits->width)) return false;
     }
     if (!s->stopped) serve(s, 0, served);
     return true;
@@ -311,11 +282,13 @@ static void take_best(search *s, uint8_t *preload, fm_labels_result *result) {
         preload[s->history.nodes[h].weight] = 1;
 }
 
-flashmem_status fm_labels_solve(const fm_bounds *bounds, const fm_labels_limits *limits, int64_t known,
-                                uint8_t *preload, fm_labels_result *result) {
-    search s = {
-        .bounds = bounds, .segment = bounds->segment, .limits = limits, .known = known, .dropped = FM_COST_INFINITE
-    };
+flashmem_status fm_labels_solve(const fm_bounds *bounds, const fm_prices *prices, const fm_labels_limits *limits,
+                                int64_t known, uint8_t *preload, fm_labels_result *result) {
+    search s = { .segment = bounds->segment,
+                 .limits = limits,
+                 .known = known,
+                 .dropped = FM_COST_INFINITE,
+                 .ahead = { .bounds = bounds, .prices = prices } };
     s.now = &s.sets[0];
     s.next = &s.sets[1];
     *result = (fm_labels_result){ .objective = known };
@@ -324,10 +297,12 @@ flashmem_status fm_labels_solve(const fm_bounds *bounds, const fm_labels_limits 
     result->stopped = s.stopped;
     result->bound = s.dropped < result->objective ? s.dropped : result->objective;
     if (result->bound < bounds->least) result->bound = bounds->least;
+    if (prices && prices->rests && result->bound < prices->least) result->bound = prices->least;
+    if (result->bound > result->objective) result->bound = result->objective;
     fm_label_set_free(&s.sets[0]);
     fm_label_set_free(&s.sets[1]);
     fm_history_free(&s.history);
-    free(s.stages);
+    fm_ahead_free(&s.ahead);
     free(s.keys);
     return memory ? FLASHMEM_OK : FLASHMEM_OUT_OF_MEMORY;
 }

@@ -5,17 +5,32 @@
 #include "compile/plan/labels.h"
 #include "compile/plan/solvers.h"
 
-enum { FULL_WIDTH = 300000, NARROW = 200, WINDOW_WIDTH = 2000, WINDOW_STEPS = 64 };
+enum { FULL_WIDTH = 300000, WIDEST = 1 << 24, WINDOW_WIDTH = 2000, WINDOW_STEPS = 64, PASS_WIDTHS = 6 };
+
+/* Widths up to the one asked for, each until a segment is proven.  V costs next to nothing; prices take a quarter of a
+ * second, and then narrow searches find and prove what wide ones do not without. */
+typedef struct label_pass {
+    bool     priced;
+    uint32_t window;
+    uint32_t widths[PASS_WIDTHS];
+} label_pass;
+static const label_pass passes[] = {
+    { .widths = { 1 } },
+    { .widths = { 200 } },
+    { .widths = { 2000 } },
+    { .priced = true, .widths = { 200, 1000, 5000, 20000, 100000, UINT32_MAX } },
+};
+enum { PASSES = sizeof passes / sizeof *passes };
 
 typedef struct segment_state {
     int64_t  objective, bound;
     uint8_t *preload; /* [weights of the segment] */
-    bool     found;   /* a search has come to its end */
 } segment_state;
 
 typedef struct labels_plan {
     fm_segments    segments;
     segment_state *states; /* [segments]; used where the segment is the first of its kind */
+    uint32_t       width;
     double         deadline;
     bool           stopped;
 } labels_plan;
@@ -34,29 +49,40 @@ static void start(labels_plan *s, const fm_overlap_problem *p, const fm_overlap_
     }
 }
 
-static flashmem_status search_segment(labels_plan *s, uint32_t i, const fm_labels_limits *limits, uint8_t *preload) {
-    segment_state   *state = &s->states[i];
-    fm_bounds        bounds;
-    fm_labels_result result;
-    flashmem_status  status = fm_bounds_make(&bounds, &s->segments.items[i], limits->deadline);
-    if (status == FLASHMEM_OK) status = fm_labels_solve(&bounds, limits, state->objective, preload, &result);
-    fm_bounds_free(&bounds);
-    if (status == FLASHMEM_CANCELLED) s->stopped = true;
-    if (status != FLASHMEM_OK) return status == FLASHMEM_CANCELLED ? FLASHMEM_OK : status;
-    if (result.found) memcpy(state->preload, preload, s->segments.items[i].weight_count);
-    state->objective = result.objective;
-    if (result.bound > state->bound) state->bound = result.bound;
-    state->found = state->found || !result.stopped;
-    s->stopped = s->stopped || result.stopped;
-    return FLASHMEM_OK;
+/* What one search has found; a search that the deadline ended has still proven something. */
+static void take(labels_plan *s, uint32_t i, const fm_labels_result *result, const uint8_t *preload) {
+    segment_state *state = &s->states[i];
+    if (result->found) memcpy(state->preload, preload, s->segments.items[i].weight_count);
+    state->objective = result->objective;
+    if (result->bound > state->bound) state->bound = result->bound;
+    s->stopped = s->stopped || result->stopped;
 }
 
-/* One width for every segment that is not proven yet. */
-static flashmem_status search_all(labels_plan *s, uint32_t width, uint32_t window, uint8_t *preload) {
-    fm_labels_limits limits = { width, window, s->deadline };
+static flashmem_status search_segment(labels_plan *s, uint32_t i, const label_pass *pass, uint8_t *preload) {
+    segment_state   *state = &s->states[i];
+    fm_labels_limits limits = { 0, pass->window, s->deadline };
+    fm_bounds        bounds;
+    fm_prices        prices = { 0 };
+    fm_labels_result result;
+    flashmem_status  status = fm_bounds_make(&bounds, &s->segments.items[i], s->deadline);
+    if (status == FLASHMEM_OK && pass->priced) status = fm_prices_make(&prices, &bounds, state->objective, s->deadline);
+    for (uint32_t k = 0; k < PASS_WIDTHS && status == FLASHMEM_OK && limits.width < s->width; k++) {
+        if (!pass->widths[k] || state->bound == state->objective || s->stopped) break;
+        limits.width = pass->widths[k] < s->width ? pass->widths[k] : s->width;
+        status = fm_labels_solve(&bounds, &prices, &limits, state->objective, preload, &result);
+        if (status == FLASHMEM_OK) take(s, i, &result, preload);
+    }
+    fm_prices_free(&prices);
+    fm_bounds_free(&bounds);
+    s->stopped = s->stopped || status == FLASHMEM_CANCELLED;
+    return status == FLASHMEM_CANCELLED ? FLASHMEM_OK : status;
+}
+
+/* One pass over every segment that is not proven yet. */
+static flashmem_status search_all(labels_plan *s, const label_pass *pass, uint8_t *preload) {
     for (uint32_t i = 0; i < s->segments.count && !s->stopped; i++)
         if (s->segments.items[i].same_as == i && s->states[i].bound < s->states[i].objective)
-            FM_TRY(search_segment(s, i, &limits, preload));
+            FM_TRY(search_segment(s, i, pass, preload));
     return FLASHMEM_OK;
 }
 
@@ -79,35 +105,33 @@ static flashmem_status finish(const labels_plan *s, const fm_overlap_problem *p,
 }
 
 static flashmem_status plan_with(const fm_overlap_problem *p, const fm_overlap_options *options, uint32_t width,
-                                 uint32_t window, fm_arena *arena, fm_overlap_plan *plan, flashmem_error *err) {
-    const uint32_t widths[] = { 1, NARROW, width };
-    uint8_t       *preload = fm_arena_array(arena, p->weight_count, 1);
-    labels_plan    s = { 0 };
+                                 const label_pass *list, uint32_t count, fm_arena *arena, fm_overlap_plan *plan,
+                                 flashmem_error *err) {
+    uint8_t    *preload = fm_arena_array(arena, p->weight_count, 1);
+    labels_plan s = { .width = width < WIDEST ? width : WIDEST };
     start(&s, p, options, arena);
-    for (uint32_t i = 0; i < 3; i++) {
-        if (i < 2 && (widths[i] >= width || window)) continue;
-        if (search_all(&s, widths[i], window, preload) != FLASHMEM_OK)
+    for (uint32_t i = 0; i < count; i++)
+        if (search_all(&s, &list[i], preload) != FLASHMEM_OK)
             return fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "plan of '%s': no memory for labels", p->name);
-    }
     return finish(&s, p, arena, plan, err);
 }
 
 flashmem_status fm_overlap_labels(const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena,
                                   fm_overlap_plan *plan, flashmem_error *err) {
     plan->solver = "labels";
-    return plan_with(p, options, options->width ? options->width : FULL_WIDTH, 0, arena, plan, err);
+    return plan_with(p, options, options->width ? options->width : FULL_WIDTH, passes, PASSES, arena, plan, err);
 }
 
 flashmem_status fm_overlap_width1(const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena,
                                   fm_overlap_plan *plan, flashmem_error *err) {
     plan->solver = "width1";
-    return plan_with(p, options, 1, 0, arena, plan, err);
+    return plan_with(p, options, 1, passes, 1, arena, plan, err);
 }
 
 /* Decisions of a window are final before the next one is looked at: work grows with the steps, not with their square. */
 flashmem_status fm_overlap_window(const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena,
                                   fm_overlap_plan *plan, flashmem_error *err) {
+    const label_pass one = { .window = options->window ? options->window : WINDOW_STEPS, .widths = { UINT32_MAX } };
     plan->solver = "window";
-    return plan_with(p, options, options->width ? options->width : WINDOW_WIDTH,
-                     options->window ? options->window : WINDOW_STEPS, arena, plan, err);
+    return plan_with(p, options, options->width ? options->width : WINDOW_WIDTH, &one, 1, arena, plan, err);
 }

@@ -1,7 +1,7 @@
 /* Every solver against the optimum by trying everything. */
 #include <stdio.h>
 
-#include "compile/plan/bounds.h"
+#include "compile/plan/labels.h"
 #include "compile/plan/solvers.h"
 #include "tests/base/cmocka_setup.h"
 #include "tests/compile/plan/plan_case.h"
@@ -133,6 +133,54 @@ static void test_plan_bounds__is_at_most_the_optimum(void **state) {
     assert_true(2 * tight > cases);
 }
 
+/* What labels of one width find and prove with prices, all segments together. */
+static void solve_priced(const fm_overlap_problem *p, uint32_t width, fm_arena *arena, int64_t *objective,
+                         int64_t *bound, int64_t *least) {
+    fm_labels_limits limits = { .width = width, .deadline = 1e300 };
+    fm_segments      segments;
+    fm_segments_make(p, arena, &segments);
+    *objective = *bound = *least = segments.forced_cost;
+    for (uint32_t i = 0; i < segments.count; i++) {
+        fm_segment      *segment = &segments.items[i];
+        uint8_t         *preload = fm_arena_array(arena, segment->weight_count, 1);
+        int64_t          known = 0;
+        fm_bounds        bounds;
+        fm_prices        prices;
+        fm_labels_result result;
+        for (uint32_t k = 0; k < segment->weight_count; k++) known += segment->weights[k].cost;
+        assert_int_equal(fm_bounds_make(&bounds, segment, 1e300), FLASHMEM_OK);
+        assert_int_equal(fm_prices_make(&prices, &bounds, known, 1e300), FLASHMEM_OK);
+        assert_true(!prices.rests == segment->by_chunk);
+        assert_int_equal(fm_labels_solve(&bounds, &prices, &limits, known, preload, &result), FLASHMEM_OK);
+        *objective += result.objective;
+        *bound += result.bound;
+        *least += prices.least;
+        fm_prices_free(&prices);
+        fm_bounds_free(&bounds);
+    }
+}
+
+/* Prices are a bound too, and no label that the optimum needs is dropped for them. */
+static void test_plan_prices__bound_and_guide_labels(void **state) {
+    (void)state;
+    uint32_t better = 0;
+    for (uint32_t r = 0; r < plan_regime_count; r++)
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            fm_arena           *arena = fm_arena_create();
+            fm_overlap_problem *p = plan_case_random(&plan_regimes[r], seed, arena);
+            int64_t             best = plan_brute_force(p), objective, bound, least, narrow, narrow_bound;
+            solve_priced(p, 100000, arena, &objective, &bound, &least);
+            solve_priced(p, 1, arena, &narrow, &narrow_bound, &least);
+            if (objective != best || bound != best || least > best || narrow < best || narrow_bound > best)
+                fail_msg("%s, seed %u: %lld, bound %lld, prices %lld, width 1 %lld..%lld; optimum %lld", p->name,
+                         (unsigned)seed, (long long)objective, (long long)bound, (long long)least,
+                         (long long)narrow_bound, (long long)narrow, (long long)best);
+            better += narrow_bound < least;
+            fm_arena_destroy(arena);
+        }
+    assert_int_equal(better, 0); /* what prices prove is in every bound */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_labels__is_the_optimum),
@@ -140,6 +188,7 @@ int main(void) {
         cmocka_unit_test(test_plan_soften__is_below_the_optimum_and_says_by_what),
         cmocka_unit_test(test_plan_complete__is_the_best_of_all_loads),
         cmocka_unit_test(test_plan_bounds__is_at_most_the_optimum),
+        cmocka_unit_test(test_plan_prices__bound_and_guide_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
