@@ -80,12 +80,12 @@ fm_overlap_problem *plan_case_make(const uint64_t *capacity_bytes, uint32_t step
 }
 
 fm_overlap_problem *plan_case_random(const plan_regime *r, uint64_t seed, fm_arena *arena) {
-    uint64_t    random = seed * 2654435761u + 12345;
-    uint32_t    steps = 1 + plan_random(&random, r->most_steps), count = plan_random(&random, r->most_weights + 1);
-    uint64_t   *capacity = fm_arena_array(arena, steps, sizeof *capacity);
-    plan_weight weights[16] = { 0 };
-    uint64_t    sizes[4];
-    uint32_t    dues[16];
+    uint64_t     random = seed * 2654435761u + 12345;
+    uint32_t     steps = 1 + plan_random(&random, r->most_steps), count = plan_random(&random, r->most_weights + 1);
+    uint64_t    *capacity = fm_arena_array(arena, steps, sizeof *capacity);
+    plan_weight *weights = fm_arena_array(arena, r->most_weights, sizeof *weights);
+    uint64_t     sizes[4];
+    uint32_t     dues[16];
     for (uint32_t l = 0; l < steps; l++)
         capacity[l] = plan_random(&random, 3)
                           ? r->chunk * plan_random(&random, r->capacity + 1) + plan_random(&random, (uint32_t)r->chunk)

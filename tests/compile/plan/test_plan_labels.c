@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "compile/plan/labels.h"
 #include "compile/plan/solvers.h"
 #include "tests/base/cmocka_setup.h"
 #include "tests/compile/plan/plan_case.h"
@@ -91,6 +92,46 @@ static void test_plan_auto__ends_in_time(void **state) {
     fm_arena_destroy(arena);
 }
 
+/* A search that would take minutes. */
+static const plan_regime long_search = { "819 random weights", 1000, 1500, 256 * KIB, 20, 60, 1500, 0, 0, 0.9, false };
+
+static void test_plan_labels__stop_at_the_deadline(void **state) {
+    (void)state;
+    fm_arena           *arena = fm_arena_create();
+    fm_overlap_problem *p = plan_case_random(&long_search, 2, arena);
+    fm_labels_limits    limits = { .width = 5000, .deadline = 0 };
+    fm_segments         segments;
+    uint32_t            largest = 0;
+    fm_segments_make(p, arena, &segments);
+    for (uint32_t i = 0; i < segments.count; i++)
+        if (segments.items[i].weight_count > segments.items[largest].weight_count) largest = i;
+    uint8_t         *preload = fm_arena_array(arena, segments.items[largest].weight_count, 1);
+    fm_bounds        bounds;
+    fm_labels_result result;
+    assert_int_equal(fm_bounds_make(&bounds, &segments.items[largest], 1e300), FLASHMEM_OK);
+    assert_int_equal(fm_labels_solve(&bounds, NULL, &limits, INT64_MAX / 4, preload, &result), FLASHMEM_OK);
+    assert_true(result.stopped && !result.found);
+    assert_true(result.bound >= bounds.least && result.bound < INT64_MAX / 4);
+    fm_bounds_free(&bounds);
+    assert_int_equal(fm_bounds_make(&bounds, &segments.items[largest], 0), FLASHMEM_CANCELLED);
+    fm_bounds_free(&bounds);
+    fm_arena_destroy(arena);
+}
+
+static void test_plan_auto__stops_a_long_search(void **state) {
+    (void)state;
+    fm_arena           *arena = fm_arena_create();
+    fm_overlap_problem *p = plan_case_random(&long_search, 2, arena);
+    fm_overlap_plan     plan = solve(p, (fm_overlap_options){ .time_limit = 0.5 }, arena);
+    printf("%s: %s %.2f..%.2f in %.3f s\n", p->name, fm_overlap_status_name(plan.status),
+           fm_overlap_units(p, plan.bound), fm_overlap_units(p, plan.objective), plan.seconds);
+    assert_int_equal(p->weight_count, 819);
+    assert_int_equal(plan.status, FM_OVERLAP_UNKNOWN);
+    assert_in_range(plan.objective, plan.bound, plan.bound + plan.bound / 50); /* measured: 1 % */
+    assert_true(plan.seconds < 4);
+    fm_arena_destroy(arena);
+}
+
 /* Each tier where it is asked for: a plan of its own, no better than the optimum; and what it is good for. */
 static void test_plan_tiers__each_makes_a_plan(void **state) {
     (void)state;
@@ -129,6 +170,8 @@ int main(void) {
         cmocka_unit_test(test_plan_labels__proves_transformers_in_a_second),
         cmocka_unit_test(test_plan_auto__is_the_same_every_time),
         cmocka_unit_test(test_plan_auto__ends_in_time),
+        cmocka_unit_test(test_plan_labels__stop_at_the_deadline),
+        cmocka_unit_test(test_plan_auto__stops_a_long_search),
         cmocka_unit_test(test_plan_tiers__each_makes_a_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,6 +133,42 @@ static void test_plan_bounds__is_at_most_the_optimum(void **state) {
     assert_true(2 * tight > cases);
 }
 
+/* A random block of layers three times over, sizes of the later ones sometimes a little less: of as many chunks, but
+ * cheaper to preload. */
+static fm_overlap_problem *three_blocks(uint64_t seed, fm_arena *arena) {
+    uint64_t    random = seed + 77, capacity[15] = { 0 };
+    plan_weight weights[12];
+    for (uint32_t l = 0; l < 5; l++) capacity[l] = (uint64_t)plan_random(&random, 4) << 18;
+    for (uint32_t i = 0; i < 4; i++)
+        weights[i] = (plan_weight){ i + 1,
+                                    ((uint64_t)plan_random(&random, 3) << 18) + 1 + plan_random(&random, 1 << 18) };
+    for (uint32_t l = 5; l < 15; l++) capacity[l] = capacity[l - 5];
+    for (uint32_t i = 4; i < 12; i++) {
+        uint64_t bytes = weights[i - 4].bytes, rest = bytes & ((1 << 18) - 1);
+        weights[i] = (plan_weight){ weights[i - 4].first + 5, bytes };
+        if (rest > 1 && plan_random(&random, 4) == 0) weights[i].bytes -= plan_random(&random, (uint32_t)rest - 1);
+    }
+    return plan_case_make(capacity, 15, weights, 12, 1 << 18, 5 << 18, arena);
+}
+
+static void test_plan_segments__copy_only_what_is_equal(void **state) {
+    (void)state;
+    uint32_t copies = 0, several = 0;
+    for (uint64_t seed = 0; seed < 400; seed++) {
+        fm_arena           *arena = fm_arena_create();
+        fm_overlap_problem *p = three_blocks(seed, arena);
+        fm_overlap_options  labels = { .solver = FM_SOLVER_LABELS };
+        fm_segments         segments;
+        fm_segments_make(p, arena, &segments);
+        for (uint32_t i = 0; i < segments.count; i++) copies += segments.items[i].same_as != i;
+        several += segments.count > 1;
+        assert_int_equal(solve(p, &labels, arena).objective, plan_brute_force(p));
+        fm_arena_destroy(arena);
+    }
+    assert_in_range(copies, 100, 2000);
+    assert_in_range(several, 100, 400);
+}
+
 /* What labels of one width find and prove with prices, all segments together. */
 static void solve_priced(const fm_overlap_problem *p, uint32_t width, fm_arena *arena, int64_t *objective,
                          int64_t *bound, int64_t *least) {
@@ -188,6 +224,7 @@ int main(void) {
         cmocka_unit_test(test_plan_soften__is_below_the_optimum_and_says_by_what),
         cmocka_unit_test(test_plan_complete__is_the_best_of_all_loads),
         cmocka_unit_test(test_plan_bounds__is_at_most_the_optimum),
+        cmocka_unit_test(test_plan_segments__copy_only_what_is_equal),
         cmocka_unit_test(test_plan_prices__bound_and_guide_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
