@@ -197,7 +197,7 @@ static flashmem_status add_plan(const char *path, flashmem_error *error) {
     for (; plan.preload_count < pack.packed.object_count && plan.preload_count < 16; plan.preload_count++)
         preloads[plan.preload_count] = (fm_stored_preload){ plan.preload_count, 0 };
     fm_pack_close(&pack);
-    return fm_pack_append_overlap(path, &plan, preloads, NULL, error);
+    return fm_pack_append_overlap(path, &(fm_stored_overlap){ &plan, preloads, NULL }, error);
 }
 
 static int pack_model(const char *model, const char *pack) {

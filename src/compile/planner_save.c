@@ -77,7 +77,7 @@ flashmem_status flashmem_planner_save(flashmem_planner *p, const flashmem_plan *
         status = fm_fail(err, FLASHMEM_OUT_OF_MEMORY, "%s: no memory to save a plan", p->path);
     } else {
         name_rows(made, &record, preloads, loads);
-        status = fm_pack_append_overlap(p->path, &record, preloads, loads, err);
+        status = fm_pack_append_overlap(p->path, &(fm_stored_overlap){ &record, preloads, loads }, err);
     }
     free(preloads);
     free(loads);

@@ -49,12 +49,19 @@ typedef struct fm_overlap_head {
 } fm_overlap_head;
 static_assert(sizeof(fm_overlap_head) == 16, "pack record");
 
-/* All plans of a pack, or one. */
+/* All plans of a pack. */
 typedef struct fm_stored_overlaps {
     const fm_stored_plan    *plans;    uint32_t plan_count;
     const fm_stored_preload *preloads; uint32_t preload_count;
     const fm_stored_load    *loads;    uint32_t load_count;
 } fm_stored_overlaps;
+
+/* One plan and its own rows. */
+typedef struct fm_stored_overlap {
+    const fm_stored_plan    *plan;
+    const fm_stored_preload *preloads; /* plan->preload_count */
+    const fm_stored_load    *loads;    /* plan->load_count */
+} fm_stored_overlap;
 
 static inline uint64_t fm_chunks(uint64_t bytes, uint64_t chunk_bytes) { return bytes / chunk_bytes + (bytes % chunk_bytes != 0); }
 
@@ -66,15 +73,13 @@ flashmem_status fm_stored_overlaps_verify(const fm_stored_overlaps *overlaps, co
 /* Reads and verifies the section; all counts are 0 where a pack has none.  Arrays come from arena. */
 flashmem_status fm_pack_read_overlaps(const fm_pack *pack, fm_arena *arena, fm_stored_overlaps *out,
                                       flashmem_error *err);
-/* The plan for a program and memory path, or NULL. */
-const fm_stored_plan *fm_stored_overlaps_find(const fm_stored_overlaps *overlaps, uint32_t program,
-                                              flashmem_memory_path path);
-/* Adds a plan to the pack file at path, in the place of the one for its program and memory path.  record says the counts;
- * its first rows are assigned.  The new section is written where the old one is not, then the header, in one sector: after
+/* The plan for a program and memory path; false: there is none. */
+bool fm_stored_overlaps_find(const fm_stored_overlaps *overlaps, uint32_t program, flashmem_memory_path path,
+                             fm_stored_overlap *out);
+/* Adds a plan to the pack file at path, in the place of the one for its program and memory path; the numbers of its first
+ * rows are assigned.  The new section is written where the old one is not, then the header, in one sector: after
  * a crash the pack has the old plans or the new.  A damaged section is replaced whole.  BAD_PACK; IO, DISK_FULL: the pack
  * stays as it was; INVALID_ARGUMENT: the plan does not hold. */
-flashmem_status fm_pack_append_overlap(const char *path, const fm_stored_plan *record,
-                                       const fm_stored_preload *preloads, const fm_stored_load *loads,
-                                       flashmem_error *err);
+flashmem_status fm_pack_append_overlap(const char *path, const fm_stored_overlap *overlap, flashmem_error *err);
 
 #endif

@@ -51,12 +51,18 @@ flashmem_status fm_pack_read_overlaps(const fm_pack *pack, fm_arena *arena, fm_s
     return status == FLASHMEM_OK ? status : fm_fail(err, status, "%s: %s", pack->path, found.message);
 }
 
-const fm_stored_plan *fm_stored_overlaps_find(const fm_stored_overlaps *overlaps, uint32_t program,
-                                              flashmem_memory_path path) {
-    for (uint32_t i = 0; i < overlaps->plan_count; i++)
-        if (overlaps->plans[i].program == program && overlaps->plans[i].memory_path == (uint32_t)path)
-            return &overlaps->plans[i];
-    return NULL;
+static fm_stored_overlap plan_at(const fm_stored_overlaps *overlaps, uint32_t i) {
+    const fm_stored_plan *plan = &overlaps->plans[i];
+    return (fm_stored_overlap){ plan, overlaps->preloads + plan->first_preload, overlaps->loads + plan->first_load };
+}
+
+bool fm_stored_overlaps_find(const fm_stored_overlaps *overlaps, uint32_t program, flashmem_memory_path path,
+                             fm_stored_overlap *out) {
+    for (uint32_t i = 0; i < overlaps->plan_count; i++) {
+        *out = plan_at(overlaps, i);
+        if (out->plan->program == program && out->plan->memory_path == (uint32_t)path) return true;
+    }
+    return false;
 }
 
 /* --- adding ------------------------------------------------------------------------------------------------------- */
@@ -77,16 +83,21 @@ typedef struct cursor {
     fm_stored_load    *load, *first_load;
 } cursor;
 
-static void put(cursor *to, const fm_stored_plan *plan, const fm_stored_preload *preloads,
-                const fm_stored_load *loads) {
+static void put(cursor *to, const fm_stored_overlap *overlap) {
+    const fm_stored_plan *plan = overlap->plan;
     *to->plan = *plan;
     to->plan->first_preload = (uint32_t)(to->preload - to->first_preload);
     to->plan->first_load = (uint32_t)(to->load - to->first_load);
-    if (plan->preload_count) memcpy(to->preload, preloads, plan->preload_count * sizeof *preloads);
-    if (plan->load_count) memcpy(to->load, loads, plan->load_count * sizeof *loads);
+    if (plan->preload_count) memcpy(to->preload, overlap->preloads, plan->preload_count * sizeof *to->preload);
+    if (plan->load_count) memcpy(to->load, overlap->loads, plan->load_count * sizeof *to->load);
     to->plan++;
     to->preload += plan->preload_count;
     to->load += plan->load_count;
+}
+
+static void put_at(cursor *to, const fm_stored_overlaps *from, uint32_t i) {
+    fm_stored_overlap overlap = plan_at(from, i);
+    put(to, &overlap);
 }
 
 static bool comes_before(const fm_stored_plan *a, const fm_stored_plan *b) {
@@ -94,28 +105,25 @@ static bool comes_before(const fm_stored_plan *a, const fm_stored_plan *b) {
 }
 
 /* The old plans with the new one among them, in the place of one for the same program and path. */
-static void put_all(cursor *to, const fm_stored_overlaps *old, const fm_stored_plan *record,
-                    const fm_stored_preload *preloads, const fm_stored_load *loads) {
+static void put_all(cursor *to, const fm_stored_overlaps *old, const fm_stored_overlap *fresh) {
     uint32_t i = 0;
-    for (; i < old->plan_count && comes_before(&old->plans[i], record); i++)
-        put(to, &old->plans[i], old->preloads + old->plans[i].first_preload, old->loads + old->plans[i].first_load);
-    put(to, record, preloads, loads);
-    if (i < old->plan_count && !comes_before(record, &old->plans[i])) i++;
-    for (; i < old->plan_count; i++)
-        put(to, &old->plans[i], old->preloads + old->plans[i].first_preload, old->loads + old->plans[i].first_load);
+    for (; i < old->plan_count && comes_before(&old->plans[i], fresh->plan); i++) put_at(to, old, i);
+    put(to, fresh);
+    if (i < old->plan_count && !comes_before(fresh->plan, &old->plans[i])) i++;
+    for (; i < old->plan_count; i++) put_at(to, old, i);
 }
 
-static flashmem_status compose(appender *a, const fm_stored_overlaps *old, const fm_stored_plan *record,
-                               const fm_stored_preload *preloads, const fm_stored_load *loads, flashmem_error *err) {
-    const fm_stored_plan *replaced = fm_stored_overlaps_find(old, record->program,
-                                                             (flashmem_memory_path)record->memory_path);
-    uint64_t              plans = old->plan_count + UINT64_C(1),
-             preload_count = (uint64_t)old->preload_count + record->preload_count;
-    uint64_t load_count = (uint64_t)old->load_count + record->load_count;
-    if (replaced) {
+static flashmem_status compose(appender *a, const fm_stored_overlaps *old, const fm_stored_overlap *fresh,
+                               flashmem_error *err) {
+    const fm_stored_plan *record = fresh->plan;
+    fm_stored_overlap     replaced;
+    uint64_t              plans = old->plan_count + UINT64_C(1);
+    uint64_t              preload_count = (uint64_t)old->preload_count + record->preload_count;
+    uint64_t              load_count = (uint64_t)old->load_count + record->load_count;
+    if (fm_stored_overlaps_find(old, record->program, (flashmem_memory_path)record->memory_path, &replaced)) {
         plans--;
-        preload_count -= replaced->preload_count;
-        load_count -= replaced->load_count;
+        preload_count -= replaced.plan->preload_count;
+        load_count -= replaced.plan->load_count;
     }
     if (plans > UINT32_MAX || preload_count > UINT32_MAX || load_count > UINT32_MAX ||
         section_bytes(plans, preload_count, load_count) > FM_PACK_LARGEST_TABLES)
@@ -129,7 +137,7 @@ static flashmem_status compose(appender *a, const fm_stored_overlaps *old, const
     cursor to = { .plan = (fm_stored_plan *)(a->bytes + sizeof head) };
     to.first_preload = to.preload = (fm_stored_preload *)(to.plan + plans);
     to.first_load = to.load = (fm_stored_load *)(to.preload + preload_count);
-    put_all(&to, old, record, preloads, loads);
+    put_all(&to, old, fresh);
     fm_stored_overlaps all;
     flashmem_error     found = { 0 };
     enter(a->bytes, &all);
@@ -188,8 +196,7 @@ static flashmem_status write_section(const appender *a, flashmem_error *err) {
     return FLASHMEM_OK;
 }
 
-static flashmem_status append(appender *a, const fm_stored_plan *record, const fm_stored_preload *preloads,
-                              const fm_stored_load *loads, flashmem_error *err) {
+static flashmem_status append(appender *a, const fm_stored_overlap *overlap, flashmem_error *err) {
     fm_stored_overlaps old;
     flashmem_error     damaged = { 0 };
     a->arena = fm_arena_create();
@@ -201,15 +208,13 @@ static flashmem_status append(appender *a, const fm_stored_plan *record, const f
     FM_TRY(fm_pack_open(&a->pack, a->path, err));
     if (fm_pack_read_overlaps(&a->pack, a->arena, &old, &damaged) != FLASHMEM_OK)
         old = (fm_stored_overlaps){ .plan_count = 0 };
-    FM_TRY(compose(a, &old, record, preloads, loads, err));
+    FM_TRY(compose(a, &old, overlap, err));
     return write_section(a, err);
 }
 
-flashmem_status fm_pack_append_overlap(const char *path, const fm_stored_plan *record,
-                                       const fm_stored_preload *preloads, const fm_stored_load *loads,
-                                       flashmem_error *err) {
+flashmem_status fm_pack_append_overlap(const char *path, const fm_stored_overlap *overlap, flashmem_error *err) {
     appender        a = { .path = path, .fd = -1, .pack = { .fd = -1 } };
-    flashmem_status status = append(&a, record, preloads, loads, err);
+    flashmem_status status = append(&a, overlap, err);
     fm_pack_close(&a.pack);
     if (a.fd >= 0) close(a.fd); /* unlocks */
     fm_arena_destroy(a.arena);

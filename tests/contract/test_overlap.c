@@ -64,7 +64,7 @@ static made make(flashmem_memory_path memory_path, uint32_t loads, int64_t tag) 
 
 static flashmem_status append(const char *to, const made *m, flashmem_error *err) {
     fm_error_clear(err);
-    return fm_pack_append_overlap(to, &m->plan, m->preloads, m->loads, err);
+    return fm_pack_append_overlap(to, &(fm_stored_overlap){ &m->plan, m->preloads, m->loads }, err);
 }
 
 /* The plans of the pack at `from`; the arena holds them. */
@@ -82,13 +82,13 @@ static void expect_plan(const char *from, const made *m) {
     fm_stored_overlaps all;
     flashmem_error     err;
     if (read_plans(from, arena, &all, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
-    const fm_stored_plan *found = fm_stored_overlaps_find(&all, 0, (flashmem_memory_path)m->plan.memory_path);
-    assert_non_null(found);
-    fm_stored_plan same = *found;
+    fm_stored_overlap found;
+    assert_true(fm_stored_overlaps_find(&all, 0, (flashmem_memory_path)m->plan.memory_path, &found));
+    fm_stored_plan same = *found.plan;
     same.first_preload = same.first_load = 0;
     assert_memory_equal(&same, &m->plan, sizeof same);
-    assert_memory_equal(all.preloads + found->first_preload, m->preloads, m->plan.preload_count * sizeof *m->preloads);
-    assert_memory_equal(all.loads + found->first_load, m->loads, m->plan.load_count * sizeof *m->loads);
+    assert_memory_equal(found.preloads, m->preloads, m->plan.preload_count * sizeof *m->preloads);
+    assert_memory_equal(found.loads, m->loads, m->plan.load_count * sizeof *m->loads);
     fm_arena_destroy(arena);
 }
 
