@@ -317,77 +317,6 @@ static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
 
 /* --- the replay --------------------------------------------------------------------------------------------------- */
 
-/* Small enough that a step's first bytes are checked while its last are read, and many, so that the disk has work until
- * a reader whose cores are busy wakes up; measured in docs/planning.md. */
-enum { READ_DEPTH = 16, READ_BYTES = 512 << 10 };
-
-static void choose_requests(const maker *m, fm_replay *out) {
-    const fm_replay_request *r = m->facts.request;
-    uint32_t                 depth = r->read_depth ? r->read_depth : r->device.read_depth;
-    uint32_t                 bytes = r->read_bytes ? r->read_bytes : r->device.read_bytes;
-    out->read_depth = depth ? depth : READ_DEPTH;
-    out->read_bytes = bytes ? bytes / FM_PACK_ALIGN * FM_PACK_ALIGN : READ_BYTES;
-    if (out->read_bytes < FM_PACK_ALIGN) out->read_bytes = FM_PACK_ALIGN;
-}
-
-static void fill_objects(const fm_placed *placed, const fm_cut *cut, fm_replay *out) {
-    for (uint32_t o = 0; o < cut->object_count; o++) {
-        fm_replay_object *object = &cut->objects[o];
-        object->after = placed->plan.after[o];
-        object->wrap = placed->plan.wrap[o];
-        object->resident = cut->timed_objects[o].resident;
-        object->region = placed->object_region[o];
-        object->place = placed->object_place[o];
-        object->request = placed->plan.request[o];
-        object->arrival = placed->plan.arrival[o];
-        if (object->resident) out->resident_bytes += object->bytes;
-    }
-}
-
-static void fill(const maker *m, const fm_cut *cut, const fm_placed *placed, fm_replay *out) {
-    fm_timed_problem problem = fm_replay_problem(&m->facts, cut, 0);
-    *out = (fm_replay){
-        .steps = cut->steps,
-        .step_count = cut->step_count,
-        .objects = cut->objects,
-        .object_count = cut->object_count,
-        .uses = cut->uses,
-        .use_count = cut->use_count,
-        .values = cut->values,
-        .images = cut->images,
-        .image_count = cut->image_count,
-        .converts = cut->converts,
-        .convert_count = cut->convert_count,
-        .pool = cut->pool,
-        .pool_count = cut->pool_count,
-        .region_count = placed->regions,
-        .slab_bytes = cut->largest,
-        .staging_bytes = m->facts.staging,
-        .activation_peak = cut->activation_peak,
-        .image_bytes = cut->image_bytes,
-        .peak = placed->total + cut->fixed,
-        .minimum = m->minimum_bytes,
-        .minimum_bound = m->minimum_bound,
-        .latency = placed->plan.latency,
-        .stall = placed->plan.stall,
-        .policy = m->facts.request->policy,
-    };
-    memcpy(out->region_bytes, placed->region_bytes, sizeof out->region_bytes);
-    out->average_bytes = fm_timed_average_memory(&problem, &placed->plan) + (double)cut->fixed;
-    fill_objects(placed, cut, out);
-    for (uint32_t v = 0; v < m->facts.program->value_count; v++) {
-        if (!cut->values[v].placed) continue;
-        cut->values[v].region = placed->value_region[v];
-        cut->values[v].offset = placed->value_place[v];
-    }
-    for (uint32_t k = 0; k < cut->step_count; k++) {
-        cut->steps[k].start = placed->plan.start[k];
-        cut->steps[k].end = placed->plan.end[k];
-    }
-    choose_requests(m, out);
-    if (cut->read_order) fm_replay_renumber(out, cut->read_order, m->arena);
-}
-
 static flashmem_status find_minimum(maker *m, flashmem_error *err) {
     fm_cut          *cut = &m->candidates[m->candidate_count - 1].cut;
     fm_timed_problem problem = fm_replay_problem(&m->facts, cut, 0);
@@ -425,8 +354,9 @@ static void solve(maker *m, fm_replay *out) {
                       : placed.plan.latency <= c->latency * (1 + LATENCY_SLACK + SLAB_SLACK))
             break; /* as predicted */
     }
-    if (best_cut) fill(m, best_cut, &best, out);
-    else fill(m, &m->candidates[m->candidate_count - 1].cut, &m->minimum, out);
+    const fm_cut    *cut = best_cut ? best_cut : &m->candidates[m->candidate_count - 1].cut;
+    const fm_placed *placed = best_cut ? &best : &m->minimum;
+    fm_replay_fill(&m->facts, cut, placed, m->minimum_bytes, m->minimum_bound, out);
 }
 
 /* The slab size at which the policy is fastest. */
@@ -450,7 +380,7 @@ static flashmem_status solve_policy(maker *m, fm_replay *out, flashmem_error *er
                        "a budget of %" PRIu64
                        " bytes does not hold what the policy '%s' reads: it needs at least %" PRIu64 " (%.1f MB)",
                        m->budget, m->facts.request->policy, least, (double)least * 1e-6);
-    fill(m, best_cut, &best, out);
+    fm_replay_fill(&m->facts, best_cut, &best, m->minimum_bytes, m->minimum_bound, out);
     return FLASHMEM_OK;
 }
 
@@ -470,6 +400,7 @@ flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program,
     memset(out, 0, sizeof *out);
     FM_TRY(check_policy(request, err));
     FM_TRY(fm_replay_analyse(&m.facts, pack, program, request, arena, err));
+    if (request->stored) return fm_replay_make_overlap(&m.facts, log, out, err);
     make_candidates(&m);
     FM_TRY(find_minimum(&m, err));
     if (request->policy) FM_TRY(solve_policy(&m, out, err));

@@ -1,5 +1,6 @@
 /* From a pack's unsplit program to the program that is replayed: slab cut, timed plan, residents, placement.
- * Derived at open for the budget and bandwidth at hand, never written back, verified like the program itself.
+ * Derived at open for the budget and bandwidth at hand and verified like the program itself.  Or, where the request has an
+ * overlap plan of the pack, that plan as it is: docs/planning.md says what is replayed of it.
  * Who may include: compile, run, tests. */
 #ifndef FM_SCHEDULE_REPLAY_H
 #define FM_SCHEDULE_REPLAY_H
@@ -7,7 +8,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "contract/pack.h"
+#include "contract/overlap.h"
 #include "schedule/place.h"
 #include "schedule/policy.h"
 #include "schedule/timed.h"
@@ -36,6 +37,7 @@ typedef struct fm_replay_request {
     const char    *policy;   /* fm_policy_name: that baseline policy's plan instead of the timed one; or NULL */
     const fm_policy_overlap *overlap; /* of the policy "published": over the parts and launches of fm_program_cut_make
                                          for this request; slab_bytes 0 cuts nothing.  Else NULL */
+    const fm_stored_overlap *stored; /* this overlap plan, as it is and in the slabs it was made for; NULL: our own plan */
 } fm_replay_request;
 
 /* A placed object of the replayed program: a slab of a large weight, or a bundle. */
@@ -45,12 +47,14 @@ typedef struct fm_replay_object {
     uint64_t first_unit, units; /* checksum units, relative to the pack object's first */
     uint32_t weight, first_panel, panels; /* slab: of this weight; bundle: FM_NONE */
     uint32_t first, last;  /* steps (replayed) */
+    uint32_t need;         /* first step that waits for it: first, or an earlier conversion or arrival */
     uint32_t freed;        /* once this step has ended its memory is free: last, or where it is staged its last conversion */
     int32_t  after;        /* FM_AFTER_START or a step: may be read once it has ended */
     uint8_t  wrap;         /* ... in the previous run */
     uint8_t  staged;       /* only images are made of it: no launch reads it where it lies */
     uint8_t  preload;      /* launch 0 waits for it, whoever uses it first */
     uint8_t  resident;     /* its bytes stay where they lie; TEXTURE_COPY makes images of them in every run */
+    uint8_t  stays;        /* read and made images of in the first run only: resident, or staged and its images stay */
     uint32_t region; uint64_t place; /* IN_PLACE: where it lies.  TEXTURE_COPY: where it is staged (bundles: lies) */
     uint32_t first_image, images;    /* TEXTURE_COPY: rows of fm_replay.images converted from it */
     double   request, arrival;       /* predicted, seconds */
@@ -72,6 +76,13 @@ typedef struct fm_replay_convert {
 } fm_replay_convert;
 typedef struct fm_replay_pool_image { uint32_t width, height, half; uint64_t bytes; } fm_replay_pool_image;
 
+/* The first bytes of an object that have arrived before a step, used by it or not. */
+typedef struct fm_replay_arrival {
+    uint32_t object;
+    uint32_t before_step;
+    uint64_t bytes;
+} fm_replay_arrival;
+
 /* A launch: a step or a part of one. */
 typedef struct fm_replay_step {
     uint32_t step;          /* of the program */
@@ -90,6 +101,7 @@ typedef struct fm_replay {
     fm_replay_value  *values;  /* per program value; weights inside objects: placed = false */
     fm_replay_image  *images;  uint32_t image_count;
     fm_replay_convert *converts; uint32_t convert_count;
+    fm_replay_arrival *arrivals; uint32_t arrival_count; /* stored overlap plans: by object, then step */
     fm_replay_pool_image *pool; uint32_t pool_count;
     uint64_t region_bytes[64]; uint32_t region_count;
     uint32_t read_depth, read_bytes; /* chosen */
@@ -102,12 +114,14 @@ typedef struct fm_replay {
 } fm_replay;
 
 /* Solves.  BUDGET: below the minimum, or below what the policy needs; the message states it.  INVALID_ARGUMENT: no such
- * policy, or not the arrays it wants.  All arrays come from arena. */
+ * policy, or not the arrays it wants.  UNSUPPORTED: the stored plan was made for another cut; BAD_PACK: it
+ * does not say what becomes of each object, or breaks its own memory cap.  All arrays come from arena. */
 flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                const fm_log *log, fm_arena *arena, fm_replay *out, flashmem_error *err);
 /* Independent of make: every panel of every splittable step computed once and in its slab; every launch's objects
  * arrive before it and live through it; no two live byte ranges overlap (first, steady and last run); sum at every step
- * under the budget; reads in file order, each read's memory free when it may start. */
+ * under the budget; each read's memory free when it may start; no read waits for a step that waits for a read behind it;
+ * our own timed plans read in file order, and a stored plan's preloads and loads are all there. */
 flashmem_status fm_replay_verify(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                  const fm_replay *replay, flashmem_error *err);
 

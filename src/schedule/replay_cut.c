@@ -190,6 +190,7 @@ void fm_replay_time_conversions(const fm_replay_facts *f, fm_cut *cut) {
     for (uint32_t k = 0; k < cut->step_count; k++) cut->timed_steps[k].seconds = cut->steps[k].seconds;
     for (uint32_t o = 0; o < cut->object_count; o++) {
         cut->timed_objects[o].convert_seconds = 0;
+        cut->objects[o].need = cut->objects[o].first;
         cut->objects[o].freed = cut->timed_objects[o].last = cut->objects[o].last;
     }
     for (uint32_t c = 0; c < cut->convert_count; c++) {

@@ -99,15 +99,16 @@ static void name_first_images(const fm_replay_facts *f, fm_cut *cut) {
     }
 }
 
-/* From the first panel copied to the last use. */
+/* From the first panel copied to the last use; for ever if it stays. */
 static use use_of(const fm_replay_facts *f, const fm_cut *cut, uint32_t row) {
     const fm_replay_image  *image = &cut->images[row];
     const fm_replay_object *object = &cut->objects[image->object];
     const fm_weight        *weight = &f->pack->weights[image->weight];
     bool                    slab = object->weight != FM_NONE;
+    uint32_t                last = slab ? object->last : cut->first_part[f->weights[image->weight].last + 1] - 1;
     return (use){ .row = row,
-                  .first = cut->converts[image->first_convert].before_step,
-                  .last = slab ? object->last : cut->first_part[f->weights[image->weight].last + 1] - 1,
+                  .first = object->stays ? 0 : cut->converts[image->first_convert].before_step,
+                  .last = object->stays ? cut->step_count - 1 : last,
                   .width = (uint32_t)weight->k,
                   .height = image->panels,
                   .half = weight->format == FM_WEIGHT_F16 };

@@ -49,6 +49,8 @@ typedef struct fm_cut {
     uint32_t              image_count;
     fm_replay_convert    *converts;
     uint32_t              convert_count;
+    fm_replay_arrival    *arrivals;
+    uint32_t              arrival_count;
     fm_replay_pool_image *pool;
     uint32_t              pool_count;
     uint64_t              image_bytes, object_bytes, activation_peak;
@@ -110,5 +112,11 @@ bool fm_replay_place_policy(const fm_replay_facts *facts, fm_cut *cut, uint64_t 
                             uint64_t *least);
 /* order[i]: the object that becomes number i. */
 void fm_replay_renumber(fm_replay *replay, const uint32_t *order, fm_arena *arena);
+
+/* What a placed cut is to those who replay it. */
+void fm_replay_fill(const fm_replay_facts *facts, const fm_cut *cut, const fm_placed *placed, uint64_t minimum,
+                    uint64_t minimum_bound, fm_replay *out);
+/* replay_overlap.c: the plan of request->stored. */
+flashmem_status fm_replay_make_overlap(fm_replay_facts *facts, const fm_log *log, fm_replay *out, flashmem_error *err);
 
 #endif

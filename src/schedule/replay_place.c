@@ -215,7 +215,7 @@ static void read_ahead(sweep *s, fm_arena *scratch) {
     for (uint32_t o = 0; o < s->cut->object_count && plan->after[o] == FM_AFTER_START; o++) {
         const fm_timed_object *object = &s->problem->objects[o];
         uint64_t               place = s->out->object_place[o];
-        if (object->resident) continue;
+        if (object->resident || s->cut->objects[o].stays) continue; /* not read again */
         if ((int32_t)object->last > floor) floor = (int32_t)object->last;
         for (uint32_t i = 0; i < count; i++)
             if (extents[i].to > floor && extents[i].region == s->out->object_region[o] &&

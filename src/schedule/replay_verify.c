@@ -3,27 +3,18 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "schedule/replay.h"
-
-typedef struct verifier {
-    const fm_packed         *pack;
-    const fm_program        *program;
-    const fm_replay_request *request;
-    const fm_replay         *replay;
-    uint8_t                 *buffer_read; /* per weight: some launch reads it where it lies */
-    flashmem_error          *err;
-} verifier;
+#include "schedule/replay_verify.h"
 
 #define BAD(...) fm_fail(v->err, FLASHMEM_INTERNAL, __VA_ARGS__)
 
-static const fm_weight *weight_of_arg(const verifier *v, const fm_arg *arg) {
+static const fm_weight *weight_of_arg(const fm_replay_verifier *v, const fm_arg *arg) {
     if (arg->kind > FM_ARG_IMAGE || v->program->values[arg->value].kind != FM_VALUE_WEIGHT) return NULL;
     return &v->pack->weights[v->program->values[arg->value].weight];
 }
 
 /* --- steps: every panel once -------------------------------------------------------------------------------------- */
 
-static flashmem_status check_parts(const verifier *v, uint32_t s, uint32_t *k) {
+static flashmem_status check_parts(const fm_replay_verifier *v, uint32_t s, uint32_t *k) {
     const fm_step   *step = &v->program->steps[s];
     const fm_replay *r = v->replay;
     const fm_weight *split = NULL;
@@ -48,7 +39,7 @@ static flashmem_status check_parts(const verifier *v, uint32_t s, uint32_t *k) {
     return FLASHMEM_OK;
 }
 
-static flashmem_status check_steps(const verifier *v) {
+static flashmem_status check_steps(const fm_replay_verifier *v) {
     uint32_t k = 0;
     for (uint32_t s = 0; s < v->program->step_count; s++) FM_TRY(check_parts(v, s, &k));
     if (k != v->replay->step_count) return BAD("%u launches, %u belong to steps", v->replay->step_count, k);
@@ -57,11 +48,7 @@ static flashmem_status check_steps(const verifier *v) {
 
 /* --- objects ------------------------------------------------------------------------------------------------------ */
 
-static bool only_images(const verifier *v, const fm_replay_object *o) {
-    return o->weight != FM_NONE && o->images && !v->buffer_read[o->weight];
-}
-
-static flashmem_status check_object(const verifier *v, uint32_t i) {
+static flashmem_status check_object(const fm_replay_verifier *v, uint32_t i) {
     const fm_replay_object *o = &v->replay->objects[i];
     if (o->object >= v->pack->object_count) return BAD("object %u: %u of the pack", i, o->object);
     const fm_object *packed = &v->pack->objects[o->object];
@@ -88,23 +75,49 @@ static flashmem_status check_object(const verifier *v, uint32_t i) {
     return FLASHMEM_OK;
 }
 
-/* Requests in order: one position on the line of two runs each, never falling. */
-static flashmem_status check_requests(const verifier *v) {
+/* What arrives before a step that does not use it; then who waits for an object first, and until when it is needed. */
+static flashmem_status check_needs(const fm_replay_verifier *v) {
+    const fm_replay *r = v->replay;
+    if (r->arrival_count && !v->request->stored) return BAD("%u arrivals without an overlap plan", r->arrival_count);
+    for (uint32_t i = 0; i < r->arrival_count; i++) {
+        const fm_replay_arrival *row = &r->arrivals[i];
+        if (row->object >= r->object_count || row->bytes == 0 || row->bytes > r->objects[row->object].bytes ||
+            row->before_step > r->objects[row->object].last)
+            return BAD("arrival %u: %" PRIu64 " bytes of object %u before step %u", i, row->bytes, row->object,
+                       row->before_step);
+        if (row->before_step < v->need[row->object]) v->need[row->object] = row->before_step;
+        if (row->before_step > v->freed[row->object]) v->freed[row->object] = row->before_step;
+    }
+    for (uint32_t i = 0; i < r->object_count; i++) {
+        const fm_replay_object *o = &r->objects[i];
+        if (o->need != v->need[i]) return BAD("object %u: needed by step %u, it says %u", i, v->need[i], o->need);
+        if (o->freed != v->freed[i])
+            return BAD("object %u: freed after step %u, needed until %u", i, o->freed, v->freed[i]);
+    }
+    return FLASHMEM_OK;
+}
+
+/* Requests in order, one position on the line of two runs each, never falling; and before who waits for the object, so
+ * that no step waits for a read that waits for it. */
+static flashmem_status check_requests(const fm_replay_verifier *v) {
     const fm_replay *r = v->replay;
     int64_t          steps = r->step_count, before = INT64_MIN;
     for (uint32_t i = 0; i < r->object_count; i++) {
         const fm_replay_object *o = &r->objects[i];
-        bool ours = i && !r->policy; /* policies read in the order of their wishes */
+        bool ours = i && !r->policy && !v->request->stored; /* others read in the order of their wishes */
         if (ours && o->first < r->objects[i - 1].first) return BAD("object %u: read after one used later", i);
         if (ours && o->object == r->objects[i - 1].object && o->offset < r->objects[i - 1].offset)
             return BAD("object %u: read against the order of the file", i);
         if (o->after < FM_AFTER_START || o->after >= steps) return BAD("object %u: read after step %d", i, o->after);
-        if (o->resident) {
+        if (o->stays && (!v->request->stored || !o->resident != !!o->staged))
+            return BAD("object %u: stays, and %s", i,
+                       o->staged ? "is kept where only its image is used" : "is not kept");
+        if (o->resident || o->stays) {
             if (o->after != FM_AFTER_START || o->wrap) return BAD("object %u: resident and waits", i);
             continue;
         }
         if (o->wrap && o->after < (int64_t)o->freed) return BAD("object %u: read ahead over itself", i);
-        if (!o->wrap && o->after >= (int64_t)o->first) return BAD("object %u: read after its first use", i);
+        if (!o->wrap && o->after >= (int64_t)o->need) return BAD("object %u: read after its first use", i);
         int64_t position = o->after + (o->wrap ? 0 : steps);
         if (position < before) return BAD("object %u: requested before the one ahead of it", i);
         before = position;
@@ -124,7 +137,8 @@ static void needed_bytes(const fm_weight *w, const fm_replay_step *part, bool sp
     *to = *from + part->panels * w->panel_bytes;
 }
 
-static const fm_replay_object *find_use(const verifier *v, uint32_t k, uint32_t object, uint64_t from, uint64_t to) {
+static const fm_replay_object *find_use(const fm_replay_verifier *v, uint32_t k, uint32_t object, uint64_t from,
+                                        uint64_t to) {
     const fm_replay_step *part = &v->replay->steps[k];
     for (uint32_t u = 0; u < part->object_count; u++) {
         const fm_replay_object *o = &v->replay->objects[v->replay->uses[part->first_object + u]];
@@ -133,25 +147,21 @@ static const fm_replay_object *find_use(const verifier *v, uint32_t k, uint32_t 
     return NULL;
 }
 
-static uint32_t last_convert(const fm_replay *r, uint32_t i) {
-    return r->converts[r->images[i].first_convert + r->images[i].converts - 1].before_step;
-}
-
 /* Notes launch k as the last use of its image so far. */
-static flashmem_status check_image_use(const verifier *v, uint32_t k, const fm_weight *w, const fm_replay_object *o,
-                                       uint32_t first, uint64_t panels, uint32_t *last) {
+static flashmem_status check_image_use(const fm_replay_verifier *v, uint32_t k, const fm_weight *w,
+                                       const fm_replay_object *o, uint32_t first, uint64_t panels, uint32_t *last) {
     for (uint32_t i = o->first_image; i < o->first_image + o->images; i++) {
         const fm_replay_image *image = &v->replay->images[i];
         if (&v->pack->weights[image->weight] != w || image->first_panel != first || image->panels != panels) continue;
-        if (last_convert(v->replay, i) > k)
-            return BAD("launch %u: its image is made before step %u", k, last_convert(v->replay, i));
+        if (fm_verify_last_convert(v->replay, i) > k)
+            return BAD("launch %u: its image is made before step %u", k, fm_verify_last_convert(v->replay, i));
         last[i] = k;
         return FLASHMEM_OK;
     }
     return BAD("launch %u: no image of its weight", k);
 }
 
-static flashmem_status check_launch(const verifier *v, uint32_t k, uint32_t *last) {
+static flashmem_status check_launch(const fm_replay_verifier *v, uint32_t k, uint32_t *last) {
     const fm_replay_step *part = &v->replay->steps[k];
     const fm_step        *step = &v->program->steps[part->step];
     if (part->first_object > v->replay->use_count || part->object_count > v->replay->use_count - part->first_object)
@@ -180,111 +190,6 @@ static flashmem_status check_launch(const verifier *v, uint32_t k, uint32_t *las
     return FLASHMEM_OK;
 }
 
-/* --- images ------------------------------------------------------------------------------------------------------- */
-
-static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
-
-/* Every panel of an image is copied once, while its object lives; *rows counts the conversions. */
-static flashmem_status check_converts(const verifier *v, uint32_t i, const fm_replay_object *o, uint32_t *rows) {
-    const fm_replay       *r = v->replay;
-    const fm_replay_image *image = &r->images[i];
-    uint64_t               next = 0;
-    uint32_t               before = o->first;
-    if (image->first_convert != *rows || image->converts == 0 || image->converts > r->convert_count - *rows)
-        return BAD("image %u: conversions %u+%u of %u", i, image->first_convert, image->converts, r->convert_count);
-    for (uint32_t c = *rows; c < *rows + image->converts; c++) {
-        const fm_replay_convert *row = &r->converts[c];
-        if (row->image != i || row->first_panel != next || row->panels == 0)
-            return BAD("conversion %u: panels %u+%u of image %u, %" PRIu64 " of image %u is next", c, row->first_panel,
-                       row->panels, row->image, next, i);
-        if (row->before_step < before || row->before_step > o->last)
-            return BAD("conversion %u: before step %u, its object serves %u to %u", c, row->before_step, o->first,
-                       o->last);
-        before = row->before_step;
-        next += row->panels;
-    }
-    if (next != image->panels) return BAD("image %u: %" PRIu64 " of %u panels are copied", i, next, image->panels);
-    *rows += image->converts;
-    return FLASHMEM_OK;
-}
-
-static flashmem_status check_image(const verifier *v, uint32_t i, const fm_replay_object *o) {
-    const fm_replay       *r = v->replay;
-    const fm_replay_image *image = &r->images[i];
-    if (image->weight >= v->pack->weight_count || image->image >= r->pool_count ||
-        image->object != (uint32_t)(o - r->objects))
-        return BAD("image %u: weight %u, pool image %u, object %u", i, image->weight, image->image, image->object);
-    const fm_weight *w = &v->pack->weights[image->weight];
-    if (w->object != o->object || w->object_offset + image->first_panel * w->panel_bytes != o->offset + image->source ||
-        image->source + image->panels * w->panel_bytes > o->bytes)
-        return BAD("image %u: its panels do not lie at %" PRIu64 " of its object", i, image->source);
-    const fm_replay_pool_image *pool = &r->pool[image->image];
-    if (pool->width < w->k || pool->height < image->panels || (pool->half != 0) != (w->format == FM_WEIGHT_F16))
-        return BAD("image %u: %" PRIu64 " x %u texels in a pool image of %u x %u", i, w->k, image->panels, pool->width,
-                   pool->height);
-    return FLASHMEM_OK;
-}
-
-static flashmem_status check_images(const verifier *v) {
-    const fm_replay *r = v->replay;
-    uint64_t         bytes = 0, pitch = larger(v->request->device.image_pitch, 1);
-    uint32_t         rows = 0, converts = 0;
-    for (uint32_t o = 0; o < r->object_count; o++) {
-        uint32_t freed = r->objects[o].last;
-        if (r->objects[o].images > r->image_count - rows || (r->objects[o].images && r->objects[o].first_image != rows))
-            return BAD("object %u: images %u+%u of %u", o, r->objects[o].first_image, r->objects[o].images,
-                       r->image_count);
-        if (!r->objects[o].staged != !only_images(v, &r->objects[o]))
-            return BAD("object %u: %s", o,
-                       r->objects[o].staged ? "staged, but read where it lies" : "not staged, but only read as images");
-        for (uint32_t i = 0; i < r->objects[o].images; i++) {
-            FM_TRY(check_image(v, rows + i, &r->objects[o]));
-            FM_TRY(check_converts(v, rows + i, &r->objects[o], &converts));
-        }
-        rows += r->objects[o].images;
-        /* A slab that is only read through its image ends when that is made. */
-        if (r->objects[o].staged) freed = r->converts[converts - 1].before_step;
-        if (r->objects[o].freed != freed)
-            return BAD("object %u: freed after step %u, needed until %u", o, r->objects[o].freed, freed);
-    }
-    if (rows != r->image_count) return BAD("%u images, %u have an object", r->image_count, rows);
-    if (converts != r->convert_count) return BAD("%u conversions, %u have an image", r->convert_count, converts);
-    for (uint32_t i = 0; i < r->pool_count; i++) {
-        const fm_replay_pool_image *pool = &r->pool[i];
-        uint32_t limit = v->request->device.image_limit ? v->request->device.image_limit : UINT32_MAX;
-        if (pool->width > limit || pool->height > limit || pool->width == 0 || pool->height == 0 ||
-            pool->bytes != (pool->width + pitch - 1) / pitch * pitch * pool->height * (pool->half ? 8 : 16))
-            return BAD("pool image %u: %u x %u, %" PRIu64 " bytes", i, pool->width, pool->height, pool->bytes);
-        bytes += pool->bytes;
-    }
-    if (bytes != r->image_bytes) return BAD("images of %" PRIu64 " bytes, %" PRIu64 " counted", bytes, r->image_bytes);
-    return FLASHMEM_OK;
-}
-
-typedef struct image_life {
-    uint32_t pool, from, to, row;
-} image_life;
-
-static int by_pool(const void *a, const void *b) {
-    const image_life *x = a, *y = b;
-    if (x->pool != y->pool) return x->pool < y->pool ? -1 : 1;
-    return x->from < y->from ? -1 : x->from > y->from;
-}
-
-/* No pool image holds two weights at once. */
-static flashmem_status check_sharing(const verifier *v, const uint32_t *last, image_life *lives) {
-    const fm_replay *r = v->replay;
-    for (uint32_t i = 0; i < r->image_count; i++)
-        lives[i] = (image_life){ r->images[i].image, r->converts[r->images[i].first_convert].before_step,
-                                 larger(last[i], last_convert(r, i)), i };
-    qsort(lives, r->image_count, sizeof *lives, by_pool);
-    for (uint32_t i = 1; i < r->image_count; i++) /* the first overlap, if any, is between neighbours */
-        if (lives[i].pool == lives[i - 1].pool && lives[i].from <= lives[i - 1].to)
-            return BAD("images %u and %u share pool image %u at the same time", lives[i - 1].row, lives[i].row,
-                       lives[i].pool);
-    return FLASHMEM_OK;
-}
-
 /* --- places ------------------------------------------------------------------------------------------------------- */
 
 typedef struct life {
@@ -293,7 +198,7 @@ typedef struct life {
 } life;
 
 /* Lives of values by storage, from the launches and the value table. */
-static void find_lives(const verifier *v, life *lives) {
+static void find_lives(const fm_replay_verifier *v, life *lives) {
     const fm_program *p = v->program;
     int32_t           end = (int32_t)v->replay->step_count - 1;
     for (uint32_t k = 0; k <= (uint32_t)end; k++) {
@@ -317,7 +222,7 @@ static void find_lives(const verifier *v, life *lives) {
         if (lives[i].always) lives[i].from = 0, lives[i].to = end;
 }
 
-static flashmem_status add_values(const verifier *v, const life *lives, fm_place_problem *places) {
+static flashmem_status add_values(const fm_replay_verifier *v, const life *lives, fm_place_problem *places) {
     const fm_program *p = v->program;
     for (uint32_t i = 0; i < p->value_count; i++) {
         const fm_replay_value *value = &v->replay->values[i];
@@ -348,7 +253,7 @@ static flashmem_status add_values(const verifier *v, const life *lives, fm_place
     return FLASHMEM_OK;
 }
 
-static void add_objects(const verifier *v, fm_place_problem *places) {
+static void add_objects(const fm_replay_verifier *v, fm_place_problem *places) {
     int32_t end = (int32_t)v->replay->step_count - 1;
     for (uint32_t i = 0; i < v->replay->object_count; i++) {
         const fm_replay_object *o = &v->replay->objects[i];
@@ -378,7 +283,7 @@ static void add_objects(const verifier *v, fm_place_problem *places) {
     }
 }
 
-static flashmem_status check_places(const verifier *v, life *lives, fm_place_item *items) {
+static flashmem_status check_places(const fm_replay_verifier *v, life *lives, fm_place_item *items) {
     const fm_replay *r = v->replay;
     fm_place_problem places = { .items = items,
                                 .region_limit = v->request->device.largest_allocation,
@@ -392,7 +297,7 @@ static flashmem_status check_places(const verifier *v, life *lives, fm_place_ite
 
 /* --- sums and times ----------------------------------------------------------------------------------------------- */
 
-static flashmem_status check_sums(const verifier *v) {
+static flashmem_status check_sums(const fm_replay_verifier *v) {
     const fm_replay  *r = v->replay;
     const fm_program *p = v->program;
     uint64_t          regions = 0, staging = 0;
@@ -417,7 +322,7 @@ static flashmem_status check_sums(const verifier *v) {
     return FLASHMEM_OK;
 }
 
-static flashmem_status check_times(const verifier *v) {
+static flashmem_status check_times(const fm_replay_verifier *v) {
     const fm_replay *r = v->replay;
     double           disk = 0, before = v->request->device.startup_seconds;
     for (uint32_t i = 0; i < r->object_count; i++) {
@@ -429,6 +334,11 @@ static flashmem_status check_times(const verifier *v) {
         if (r->steps[o->first].start < o->arrival - slack) return BAD("object %u: used before it arrives", i);
         disk = o->arrival;
     }
+    for (uint32_t i = 0; i < r->arrival_count; i++) {
+        const fm_replay_arrival *row = &r->arrivals[i];
+        double at = r->objects[row->object].request + (double)row->bytes / v->request->device.disk_bytes_per_second;
+        if (r->steps[row->before_step].start < at - 1e-9 * (1 + at)) return BAD("arrival %u: comes too late", i);
+    }
     for (uint32_t k = 0; k < r->step_count; k++) {
         double slack = 1e-9 * (1 + before);
         if (r->steps[k].start < before - slack || r->steps[k].end < r->steps[k].start + r->steps[k].seconds - slack)
@@ -438,36 +348,41 @@ static flashmem_status check_times(const verifier *v) {
     return FLASHMEM_OK;
 }
 
-static flashmem_status check_all(const verifier *v, life *lives, fm_place_item *items, uint32_t *last,
-                                 image_life *images) {
+static flashmem_status check_all(const fm_replay_verifier *v, life *lives, fm_place_item *items, uint32_t *last,
+                                 fm_image_life *images) {
     for (uint32_t a = 0; a < v->program->arg_count; a++)
         if (v->program->args[a].kind <= FM_ARG_WRITE && weight_of_arg(v, &v->program->args[a]))
             v->buffer_read[v->program->values[v->program->args[a].value].weight] = 1;
     FM_TRY(check_steps(v));
     for (uint32_t i = 0; i < v->replay->object_count; i++) FM_TRY(check_object(v, i));
-    FM_TRY(check_images(v));
+    FM_TRY(fm_verify_images(v));
+    FM_TRY(check_needs(v));
     FM_TRY(check_requests(v));
     for (uint32_t k = 0; k < v->replay->step_count; k++) FM_TRY(check_launch(v, k, last));
-    FM_TRY(check_sharing(v, last, images));
+    FM_TRY(fm_verify_image_sharing(v, last, images));
     FM_TRY(check_places(v, lives, items));
     FM_TRY(check_sums(v));
-    return check_times(v);
+    FM_TRY(check_times(v));
+    return v->request->stored ? fm_verify_overlap(v) : FLASHMEM_OK;
 }
 
 flashmem_status fm_replay_verify(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
                                  const fm_replay *replay, flashmem_error *err) {
-    verifier       v = { pack, program, request, replay, NULL, err };
-    size_t         places = (size_t)replay->object_count + program->value_count;
-    life          *lives = calloc((size_t)program->value_count + 1, sizeof *lives);
-    fm_place_item *items = calloc(places + 1, sizeof *items);
-    uint32_t      *last = calloc((size_t)replay->image_count + 1, sizeof *last);
-    image_life    *images = calloc((size_t)replay->image_count + 1, sizeof *images);
+    fm_replay_verifier v = { pack, program, request, replay, NULL, NULL, NULL, err };
+    size_t             places = (size_t)replay->object_count + program->value_count;
+    life              *lives = calloc((size_t)program->value_count + 1, sizeof *lives);
+    fm_place_item     *items = calloc(places + 1, sizeof *items);
+    uint32_t          *last = calloc((size_t)replay->image_count + 1, sizeof *last);
+    fm_image_life     *images = calloc((size_t)replay->image_count + 1, sizeof *images);
     v.buffer_read = calloc((size_t)pack->weight_count + 1, 1);
+    v.need = calloc(2 * ((size_t)replay->object_count + 1), sizeof *v.need);
+    v.freed = v.need ? v.need + replay->object_count + 1 : NULL;
     flashmem_status status = FLASHMEM_OUT_OF_MEMORY;
-    if (lives && v.buffer_read && items && last && images) status = check_all(&v, lives, items, last, images);
+    if (lives && v.buffer_read && v.need && items && last && images) status = check_all(&v, lives, items, last, images);
     else fm_fail(err, status, "no memory to check the plan");
     free(lives);
     free(v.buffer_read);
+    free(v.need);
     free(items);
     free(last);
     free(images);

@@ -9,10 +9,14 @@ set(FM_SCHEDULE_SOURCES
     src/schedule/replay.c
     src/schedule/replay_cut.c
     src/schedule/replay_facts.c
+    src/schedule/replay_fill.c
     src/schedule/replay_images.c
+    src/schedule/replay_overlap.c
     src/schedule/replay_place.c
     src/schedule/replay_policy.c
     src/schedule/replay_verify.c
+    src/schedule/replay_verify_images.c
+    src/schedule/replay_verify_overlap.c
     src/schedule/simulate.c
     src/schedule/simulate_memory.c
     src/schedule/simulate_verify.c

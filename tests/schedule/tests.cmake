@@ -6,3 +6,4 @@ fm_add_test(NAME test_replay SOURCES tests/schedule/test_replay.c LABELS schedul
 fm_add_test(NAME test_replay_verify SOURCES tests/schedule/test_replay_verify.c LABELS schedule)
 fm_add_test(NAME test_cut SOURCES tests/schedule/test_cut.c LABELS schedule)
 fm_add_test(NAME test_simulate SOURCES tests/schedule/test_simulate.c LABELS schedule)
+fm_add_test(NAME test_replay_overlap SOURCES tests/schedule/test_replay_overlap.c LABELS schedule)
