@@ -60,6 +60,7 @@ static void run_arguments(const bench *b, const char *pack, const char *const *e
         { "--memory-path", o->memory_path }, { "--slab", o->slab },
         { "--read-size", o->read_size },     { "--disk-rate", o->disk_rate },
         { "--host-budget", o->host_budget }, { "--cache-dir", o->cache_dir },
+        { "--objective", o->objective },
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].value) arguments[n++] = texts[i].flag, arguments[n++] = texts[i].value;
@@ -200,6 +201,7 @@ static bool measure_peak(bench *b) {
     options.inputs.count = 0;
     options.program = -1;
     options.budget = "off";
+    options.objective = NULL;
     plain.options = &options;
     const char *arguments[BENCH_MOST_ARGUMENTS];
     run_arguments(&plain, pack, extra, arguments);
@@ -423,7 +425,7 @@ int cmd_bench(const cli_options *options) {
     static cli_shape_texts texts;
     b.options = options;
     flashmem_run_options check;
-    if (!cli_run_options(options, &check)) return 2;
+    if (!cli_run_options(options, &check) || !cli_objective(options, &check.objective)) return 2;
     if (!options->cold && options->warm < 1) return cli_usage("--cold 0 without --warm measures nothing"), 2;
     cli_catch_interrupt(cli_pack_interrupt);
     cli_arrays     arrays = { 0 };

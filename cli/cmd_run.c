@@ -108,7 +108,7 @@ static int run_model(const cli_options *options, const cli_pack *pack, const fla
 int cmd_run(const cli_options *options) {
     if (!options->runs) return cli_usage("--runs is at least 1"), 2;
     flashmem_run_options run;
-    if (!cli_run_options(options, &run)) return 2;
+    if (!cli_run_options(options, &run) || !cli_objective(options, &run.objective)) return 2;
     if (options->threads >= 0) run.threads = (uint32_t)options->threads;
     cli_catch_interrupt(cancel_running);
     static cli_shape_texts texts;

@@ -252,6 +252,14 @@ static bool parse_path(const char *text, flashmem_memory_path *path) {
     return cli_usage("--memory-path is in-place, texture-copy, texture-embedded or dma, not '%s'", text);
 }
 
+bool cli_objective(const cli_options *from, flashmem_objective *to) {
+    bool overlap = from->objective && !strcmp(from->objective, "opg");
+    if (from->objective && !overlap && strcmp(from->objective, "timed"))
+        return cli_usage("--objective is timed or opg, not '%s'", from->objective);
+    *to = overlap ? FLASHMEM_OBJECTIVE_OPG : FLASHMEM_OBJECTIVE_TIMED;
+    return true;
+}
+
 bool cli_run_options(const cli_options *from, flashmem_run_options *to) {
     flashmem_run_options_init(to);
     if (from->budget && !cli_parse_budget(from->budget, &to->budget_kind, &to->budget_value)) return false;

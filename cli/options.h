@@ -42,7 +42,7 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(FLAG, minimum, "--minimum", NULL, CMD_PLAN, NULL, "print only the minimum budget in bytes")                    \
     X(FLAG, curve, "--curve", NULL, CMD_PLAN, NULL, "print latency and memory over budgets, from the minimum to off") \
     X(TEXT, html, "--html", NULL, CMD_PLAN, "FILE", "write the plan (with --curve, the curve too) as a page for a browser") \
-    X(TEXT, objective, "--objective", NULL, CMD_PLAN | CMD_COMPILE, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
+    X(TEXT, objective, "--objective", NULL, CMD_MODEL | CMD_COMPILE, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
     X(TEXT, solver, "--solver", NULL, CMD_PLAN | CMD_COMPILE, "NAME", "opg: auto, labels, cpsat, greedy, width1, soften, preload, window (auto)") \
     X(TEXT, time_limit, "--time-limit", NULL, CMD_PLAN | CMD_COMPILE, "SECONDS", "opg: of the solver (150)")                       \
     X(TEXT, lambda, "--lambda", NULL, CMD_PLAN | CMD_COMPILE, "0..1", "opg: weight of preloaded memory against distance (0.9)")     \
@@ -107,5 +107,7 @@ typedef struct cli_shapes {
 } cli_shapes;
 bool cli_compile_options(const cli_options *from, cli_shapes *shapes, flashmem_compile_options *to);
 bool cli_run_options(const cli_options *from, flashmem_run_options *to);
+/* --objective: timed, or opg.  False: bad usage, message printed. */
+bool cli_objective(const cli_options *from, flashmem_objective *to);
 
 #endif

@@ -74,13 +74,14 @@ int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats 
     json_t *serial = json_pack("{s:f,s:f,s:f}", "startup", first->serial_startup * 1e3, "read",
                                first->serial_read * 1e3, "compute", first->serial_compute * 1e3);
     json_t *root = json_pack(
-        "{s:o,s:o,s:o,s:{s:f,s:f},s:o,s:f,s:i,s:i,s:I,s:f,s:{s:s,s:s},s:o,s:s,s:{s:o},s:{s:I}}", "latency_ms", latency,
-        "memory", memory, "io", io, "stall_ms", "total", first->stall * 1e3, "predicted", first->predicted_stall * 1e3,
-        "serial_ms", serial, "compute_ms", first->compute_seconds * 1e3, "steps", (int)first->steps, "kernel_steps",
-        (int)first->kernel_steps, "weights_bytes", (json_int_t)first->weight_bytes, "flops", first->flops, "cache",
-        "program", first->program_cache_hit ? "hit" : "miss", "pack", pack->cache, "device",
-        cli_report_text(first->device_name), "memory_path", first->memory_path ? first->memory_path : "", "pack",
-        "path", cli_report_text(pack->path), "clock", "outputs_ready_ns", (json_int_t)f->ready_ns);
+        "{s:o,s:o,s:o,s:{s:f,s:f},s:o,s:f,s:i,s:i,s:I,s:f,s:{s:s,s:s},s:o,s:s,s:s,s:{s:o},s:{s:I}}", "latency_ms",
+        latency, "memory", memory, "io", io, "stall_ms", "total", first->stall * 1e3, "predicted",
+        first->predicted_stall * 1e3, "serial_ms", serial, "compute_ms", first->compute_seconds * 1e3, "steps",
+        (int)first->steps, "kernel_steps", (int)first->kernel_steps, "weights_bytes", (json_int_t)first->weight_bytes,
+        "flops", first->flops, "cache", "program", first->program_cache_hit ? "hit" : "miss", "pack", pack->cache,
+        "device", cli_report_text(first->device_name), "memory_path", first->memory_path ? first->memory_path : "",
+        "objective", first->objective ? first->objective : "", "pack", "path", cli_report_text(pack->path), "clock",
+        "outputs_ready_ns", (json_int_t)f->ready_ns);
     return cli_report_save(root, path);
 }
 

@@ -15,7 +15,7 @@ static void check(flashmem_status status, const flashmem_error *error) {
     abort();
 }
 
-static void plan(const char *path) {
+static void plan(const char *path, flashmem_objective objective) {
     flashmem_run_options options;
     flashmem_model      *model = NULL;
     flashmem_error       error = { 0 };
@@ -24,6 +24,7 @@ static void plan(const char *path) {
     options.plan_only = 1;
     options.cache_dir = "";
     options.budget_kind = FLASHMEM_BUDGET_MINIMUM;
+    options.objective = objective;
     flashmem_status status = flashmem_model_open(path, &options, &model, &error);
     check(status, &error);
     if (status != FLASHMEM_OK) return;
@@ -51,7 +52,8 @@ static void try_pack(const uint8_t *data, size_t bytes) {
         check(fm_pack_verify_weights(&pack, &error), &error);
         read_overlaps(&pack);
         fm_pack_close(&pack);
-        plan(file.path);
+        plan(file.path, FLASHMEM_OBJECTIVE_TIMED);
+        plan(file.path, FLASHMEM_OBJECTIVE_OPG);
     }
     fuzz_file_close(&file);
 }

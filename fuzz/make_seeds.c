@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "contract/overlap.h"
 #include "flashmem/compile.h"
+#include "schedule/cut.h"
 #include "tests/compile/onnx_writer.h"
 
 static float weights[4096];
@@ -184,31 +185,53 @@ static const struct {
     { "control", control, false }, { "movement", movement, false },     { "outside", outside, false },
 };
 
-/* Everything is preloaded. */
-static flashmem_status add_plan(const char *path, flashmem_error *error) {
-    fm_stored_preload preloads[16];
+/* What the first launch uses is preloaded, all else is loaded beside it. */
+static void fill_plan(const fm_program_cut *cut, fm_stored_plan *plan, fm_stored_preload *preloads,
+                      fm_stored_load *loads) {
+    for (uint32_t i = 0; i < cut->part_count; i++) {
+        const fm_cut_part *part = &cut->parts[i];
+        uint32_t           chunks = (uint32_t)fm_chunks(part->bytes, plan->chunk_bytes);
+        if (part->first == 0) preloads[plan->preload_count++] = (fm_stored_preload){ part->object, part->part };
+        else loads[plan->load_count++] = (fm_stored_load){ part->object, part->part, 0, 0, chunks };
+    }
+}
+
+static flashmem_status add_plan(const char *path, fm_arena *arena, flashmem_error *error) {
+    fm_pack           pack;
+    fm_program_cut    cut;
+    fm_replay_request request = { .budget = UINT64_MAX };
     fm_stored_plan    plan = { .memory_path = FLASHMEM_PATH_IN_PLACE,
                                .status = FM_STORED_FEASIBLE,
                                .chunk_bytes = 4096,
+                               .m_peak_bytes = 1 << 20,
                                .unit = 1,
                                .solver = "none" };
-    fm_pack           pack;
+    flashmem_device_init(&request.device);
     FM_TRY(fm_pack_open(&pack, path, error));
-    for (; plan.preload_count < pack.packed.object_count && plan.preload_count < 16; plan.preload_count++)
-        preloads[plan.preload_count] = (fm_stored_preload){ plan.preload_count, 0 };
+    flashmem_status status = fm_program_cut_make(&pack.packed, &pack.programs[0], &request, arena, &cut, error);
+    if (status == FLASHMEM_OK) {
+        fm_stored_preload *preloads = fm_arena_array(arena, cut.part_count, sizeof *preloads);
+        fm_stored_load    *loads = fm_arena_array(arena, cut.part_count, sizeof *loads);
+        plan.cut_key = cut.key;
+        fill_plan(&cut, &plan, preloads, loads);
+        status = fm_pack_append_overlap(path, &(fm_stored_overlap){ &plan, preloads, loads }, error);
+    }
     fm_pack_close(&pack);
-    return fm_pack_append_overlap(path, &(fm_stored_overlap){ &plan, preloads, NULL }, error);
+    return status;
 }
 
 static int pack_model(const char *model, const char *pack) {
     flashmem_compile_options options;
-    flashmem_error           error;
+    flashmem_error           error = { 0 };
     flashmem_shape           shape = { "batch", 0, { 1 } };
+    fm_arena                *arena = fm_arena_create();
     flashmem_compile_options_init(&options);
     options.shapes = &shape;
     options.shape_count = strstr(model, "attention") != NULL;
-    if (flashmem_compile(model, pack, &options, NULL, &error) == FLASHMEM_OK && add_plan(pack, &error) == FLASHMEM_OK)
-        return 0;
+    bool made = arena && flashmem_compile(model, pack, &options, NULL, &error) == FLASHMEM_OK &&
+                add_plan(pack, arena, &error) == FLASHMEM_OK;
+    fm_arena_destroy(arena);
+    if (made) return 0;
     fprintf(stderr, "%s: %s\n", model, error.message);
     return 1;
 }

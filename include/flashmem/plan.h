@@ -18,6 +18,11 @@ typedef enum flashmem_budget_kind {
     FLASHMEM_BUDGET_MINIMUM  /* the promised minimum */
 } flashmem_budget_kind;
 
+typedef enum flashmem_objective {
+    FLASHMEM_OBJECTIVE_TIMED, /* least latency under the budget, then least memory */
+    FLASHMEM_OBJECTIVE_OPG    /* the published overlap problem */
+} flashmem_objective;
+
 #define FLASHMEM_NONE UINT32_MAX
 
 /* A launch: a kernel step, or a slab (part) of one.  Bytes are those alive while it runs. */

@@ -13,11 +13,6 @@ extern "C" {
 
 typedef struct flashmem_planner flashmem_planner;
 
-typedef enum flashmem_objective {
-    FLASHMEM_OBJECTIVE_TIMED, /* least latency under the budget, then least memory */
-    FLASHMEM_OBJECTIVE_OPG    /* the published overlap problem */
-} flashmem_objective;
-
 typedef struct flashmem_plan_options {
     size_t                 size;         /* sizeof(flashmem_plan_options) */
     const flashmem_device *device;       /* NULL: flashmem_device_init's */

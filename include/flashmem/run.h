@@ -15,7 +15,7 @@ extern "C" {
 typedef struct flashmem_model flashmem_model;
 
 typedef struct flashmem_run_options {
-    size_t               size;         /* sizeof(flashmem_run_options) */
+    size_t               size;         /* sizeof(flashmem_run_options); options behind it have their defaults */
     flashmem_budget_kind budget_kind;
     double               budget_value;
     uint64_t             host_budget;  /* bytes of pinned staging on devices with their own memory, 0 = none set */
@@ -37,14 +37,16 @@ typedef struct flashmem_run_options {
     flashmem_log_fn      log;
     flashmem_progress_fn progress;     /* stage "load": bytes read of bytes to read in this run */
     void                *user;
+    flashmem_objective   objective;    /* OPG: the overlap plan that the pack has for this program and memory path, as it
+                                          is; a pack without one, or with one that does not fit, is refused */
 } flashmem_run_options;
 
 /* Sets size, budget auto, and 0 or NULL elsewhere. */
 FLASHMEM_API void flashmem_run_options_init(flashmem_run_options *options);
 
 /* Opens, plans, reserves memory, and submits the first reads; brings up the device meanwhile.  NULL options are
- * the defaults.  Statuses: INVALID_ARGUMENT, BAD_PACK, WRONG_LAYOUT, UNSUPPORTED (memory path), BUDGET (the message
- * states the minimum), DEVICE, IO, OUT_OF_MEMORY. */
+ * the defaults.  Statuses: INVALID_ARGUMENT, BAD_PACK, WRONG_LAYOUT, UNSUPPORTED (memory path; no overlap plan that fits),
+ * BUDGET (the message states the minimum), DEVICE, IO, OUT_OF_MEMORY. */
 FLASHMEM_API flashmem_status flashmem_model_open(const char *pack_path, const flashmem_run_options *options,
                                                  flashmem_model **out, flashmem_error *error);
 /* Waits for what is in flight and frees all; NULL allowed. */
@@ -103,6 +105,7 @@ typedef struct flashmem_stats {
     uint64_t runs;
     const char *reader;     /* "io_uring", "pread threads", ... static */
     const char *memory_path; const char *device_name;
+    const char *objective;  /* of the plan: "timed", "opg" */
 } flashmem_stats;
 FLASHMEM_API void flashmem_model_stats(const flashmem_model *model, flashmem_stats *out);
 

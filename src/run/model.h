@@ -79,6 +79,7 @@ struct flashmem_model {
     const fm_program    *program;
     flashmem_memory_path path;
     fm_profile           profile;
+    fm_stored_overlap    overlap; /* the one that is replayed, in plan_arena; plan NULL: none */
     fm_replay_request    request;
     fm_replay            replay; /* arrays in plan_arena */
     double               plan_seconds;

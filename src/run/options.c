@@ -1,5 +1,7 @@
 /* What the caller asked for, made into a request to the planner: budget, memory path, device profile. */
+#include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +23,8 @@ const char *fm_layout_name(flashmem_layout layout) {
     return (unsigned)layout < sizeof names / sizeof *names ? names[layout] : "unknown";
 }
 
+enum { LARGEST_OPTIONS = 4096 };
+
 static flashmem_status check_options(const flashmem_run_options *o, flashmem_error *err) {
     FM_TRY(fm_budget_check(o->budget_kind, o->budget_value, err));
     if (o->memory_path == FLASHMEM_PATH_TEXTURE_EMBEDDED || o->memory_path == FLASHMEM_PATH_DMA)
@@ -40,6 +44,12 @@ static flashmem_status check_options(const flashmem_run_options *o, flashmem_err
     if (o->read_bytes % 4096 || o->read_bytes > 64u << 20)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u bytes per read: a multiple of 4096 up to 64 MiB is wanted",
                        o->read_bytes);
+    if ((unsigned)o->objective > FLASHMEM_OBJECTIVE_OPG)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "objective %u", (unsigned)o->objective);
+    if (o->objective == FLASHMEM_OBJECTIVE_OPG && o->slab_bytes)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                       "slabs of %" PRIu64 " bytes: an overlap plan is replayed in the slabs that it was made for",
+                       o->slab_bytes);
     if (o->threads > 4096) return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "%u threads, at most 4096", o->threads);
     return FLASHMEM_OK;
 }
@@ -47,10 +57,17 @@ static flashmem_status check_options(const flashmem_run_options *o, flashmem_err
 flashmem_status fm_options_take(flashmem_model *model, const flashmem_run_options *options, flashmem_error *err) {
     flashmem_run_options_init(&model->options);
     if (options) {
-        if (options->size != sizeof *options)
-            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "run options of another version (%zu bytes, here %zu)",
-                           options->size, sizeof *options);
-        model->options = *options;
+        size_t first = offsetof(flashmem_run_options, objective); /* of the first version */
+        if (options->size < first || options->size > LARGEST_OPTIONS)
+            return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                           "run options of %zu bytes, here %zu to %zu: call flashmem_run_options_init", options->size,
+                           first, sizeof *options);
+        for (size_t i = sizeof *options; i < options->size; i++)
+            if (((const char *)options)[i])
+                return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                               "run options of %zu bytes set what this version (%zu bytes) does not have",
+                               options->size, sizeof *options);
+        memcpy(&model->options, options, options->size < sizeof *options ? options->size : sizeof *options);
     }
     FM_TRY(check_options(&model->options, err));
     model->log = (fm_log){ model->options.log, model->options.user };
@@ -155,19 +172,54 @@ static void set_device(flashmem_model *model) {
     if (model->options.disk_rate > 0) device->disk_bytes_per_second = model->options.disk_rate;
 }
 
+/* What makes an overlap plan for this way of running the pack. */
+static const char *overlap_command(flashmem_model *model) {
+    const flashmem_run_options *o = &model->options;
+    bool                        texture = o->memory_path == FLASHMEM_PATH_TEXTURE_COPY;
+    const char *program = o->program ? fm_arena_printf(model->plan_arena, " --program %u", o->program) : "";
+    return fm_arena_printf(model->plan_arena, "flashmem plan %s --objective opg --save%s%s", model->pack.path,
+                           texture ? " --memory-path texture-copy" : "", program);
+}
+
+static flashmem_status find_overlap(flashmem_model *model, flashmem_error *err) {
+    fm_stored_overlaps all;
+    FM_TRY(fm_pack_read_overlaps(&model->pack, model->plan_arena, &all, err));
+    if (!fm_stored_overlaps_find(&all, model->options.program, model->path, &model->overlap))
+        return fm_fail(err, FLASHMEM_UNSUPPORTED,
+                       "%s: it has no overlap plan for program %u by memory path '%s': make one with `%s`",
+                       model->pack.path, model->options.program, fm_memory_path_name(model->path),
+                       overlap_command(model));
+    const fm_stored_plan *plan = model->overlap.plan;
+    fm_info(&model->log, "plan", "overlap plan by '%s' for '%s': objective %.6g, bound %.6g, %u preloads, %u loads",
+            plan->solver, plan->device, (double)plan->objective / (double)plan->unit,
+            (double)plan->bound / (double)plan->unit, plan->preload_count, plan->load_count);
+    model->request.stored = &model->overlap;
+    return FLASHMEM_OK;
+}
+
+static flashmem_status make_plan(flashmem_model *model, const fm_budget *budget, flashmem_error *err) {
+    flashmem_error  found = { 0 };
+    flashmem_status status = fm_replay_make_within(&model->pack.packed, model->program, budget, &model->request,
+                                                   &model->log, model->plan_arena, &model->replay, &found);
+    if (model->request.stored && (status == FLASHMEM_UNSUPPORTED || status == FLASHMEM_BAD_PACK))
+        return fm_fail(err, status, "%s: %s: make it again with `%s`", model->pack.path, found.message,
+                       overlap_command(model));
+    return status == FLASHMEM_OK ? status : fm_fail(err, status, "%s", found.message);
+}
+
 flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
     model->request = (fm_replay_request){ .slab_bytes = model->options.slab_bytes,
                                           .read_depth = model->options.read_depth,
                                           .once = model->options.runs == 1,
                                           .read_bytes = model->options.read_bytes };
     set_device(model);
+    if (model->options.objective == FLASHMEM_OBJECTIVE_OPG) FM_TRY(find_overlap(model, err));
     /* Inputs always come from the caller; outputs are ours to lend unless the caller promises to bind them. */
     model->request.external = fm_replay_external(model->program, model->options.bind_outputs, model->plan_arena);
     fm_budget budget = { model->options.budget_kind, model->options.budget_value, model->request.device.memory_bytes,
                          model->pack.header.float_weight_bytes };
     double    begin = fm_clock_seconds();
-    FM_TRY(fm_replay_make_within(&model->pack.packed, model->program, &budget, &model->request, &model->log,
-                                 model->plan_arena, &model->replay, err));
+    FM_TRY(make_plan(model, &budget, err));
     model->plan_seconds = fm_clock_seconds() - begin;
     model->plan.steps = NULL;
     return fm_replay_verify(&model->pack.packed, model->program, &model->request, &model->replay, err);

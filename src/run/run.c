@@ -95,7 +95,7 @@ static void make_read_objects(flashmem_model *model) {
             .unit_bytes = packed->unit_bytes,
             .after = object->after,
             .wrap = object->wrap,
-            .resident = object->resident,
+            .resident = object->resident || object->stays,
             .name = object_name(model, object),
         };
     }

@@ -37,6 +37,7 @@ void fm_stats_begin(flashmem_model *model) {
         .reader = "none",
         .memory_path = fm_memory_path_name(model->path),
         .device_name = "",
+        .objective = model->request.stored ? "opg" : "timed",
     };
     for (uint32_t i = 0; i < model->program->step_count; i++)
         s->flops += (double)fm_program_expr(model->program, model->program->steps[i].flops);
@@ -119,8 +120,9 @@ static double average_bytes(const flashmem_model *model, const fm_read_record *r
     if (duration <= 0) return 0;
     for (uint32_t o = 0; o < r->object_count; o++) {
         const fm_replay_object *object = &r->objects[o];
-        uint64_t                from = object->resident && x->run > 0 ? x->run_begin : reads->requested[o];
-        uint64_t                to = object->resident ? x->run_end : x->records[object->freed].end;
+        if (object->stays && !object->resident && x->run > 0) continue; /* its images are all that is left */
+        uint64_t from = object->resident && x->run > 0 ? x->run_begin : reads->requested[o];
+        uint64_t to = object->resident ? x->run_end : x->records[object->freed].end;
         sum += (double)object->bytes * seconds_inside(model, from, to);
     }
     for (uint32_t v = 0; v < model->program->value_count; v++) {

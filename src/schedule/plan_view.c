@@ -42,7 +42,7 @@ static changes lives(const view *v) {
         const fm_replay_object *object = &r->objects[o];
         uint32_t                from = object->wrap || object->after < 0 ? 0 : (uint32_t)object->after + 1;
         if (object->resident) add_life(c.residents, 0, end, object->bytes);
-        else add_life(c.weights, from, object->last, object->bytes);
+        else add_life(c.weights, from, object->freed, object->bytes);
     }
     return c;
 }
@@ -218,5 +218,6 @@ void fm_plan_view(const fm_packed *packed, const fm_program *program, const fm_r
     view_values(&v, out);
     view_images(&v, out);
     bound_latency(request, r->policy, out);
+    if (request->stored) fm_plan_view_overlap(packed, program, request->stored, r, arena, out);
     out->live_bound_bytes = live_bound(out);
 }

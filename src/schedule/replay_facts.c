@@ -89,6 +89,12 @@ static void order_objects(fm_replay_facts *f) {
     for (uint32_t i = 0; i < f->order_count; i++) f->order[i] = (uint32_t)keys[i];
 }
 
+flashmem_status fm_replay_check_images(const fm_replay_facts *f, flashmem_error *err) {
+    for (uint32_t w = 0; w < f->pack->weight_count; w++)
+        if (f->weights[w].image) FM_TRY(check_image(f, w, err));
+    return FLASHMEM_OK;
+}
+
 static flashmem_status check_device(const flashmem_device *device, flashmem_error *err) {
     if (device->value_align & (device->value_align - 1) || device->disk_bytes_per_second <= 0)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
@@ -122,8 +128,7 @@ flashmem_status fm_replay_analyse(fm_replay_facts *f, const fm_packed *pack, con
             else touch(s, &f->values[root_of(p, arg->value)].first, &f->values[root_of(p, arg->value)].last);
         }
     }
-    for (uint32_t w = 0; w < f->pack->weight_count; w++)
-        if (f->weights[w].image) FM_TRY(check_image(f, w, err));
+    FM_TRY(fm_replay_check_images(f, err));
     analyse_values(f);
     order_objects(f);
     return FLASHMEM_OK;

@@ -76,6 +76,8 @@ typedef struct fm_placed {
 /* INVALID_ARGUMENT, UNSUPPORTED: the request is not one that can be planned for.  facts stays where it is. */
 flashmem_status  fm_replay_analyse(fm_replay_facts *facts, const fm_packed *pack, const fm_program *program,
                                    const fm_replay_request *request, fm_arena *arena, flashmem_error *err);
+/* Every image can be cut to the request's limit.  UNSUPPORTED. */
+flashmem_status  fm_replay_check_images(const fm_replay_facts *facts, flashmem_error *err);
 void             fm_replay_cut(const fm_replay_facts *facts, uint64_t slab_bytes, fm_cut *cut);
 /* Launches, parts and key of a cut in first-use order; arrays from facts' arena. */
 void             fm_cut_view(const fm_replay_facts *facts, const fm_cut *cut, fm_program_cut *out);

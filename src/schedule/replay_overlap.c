@@ -43,6 +43,7 @@ static flashmem_status make_cut(overlap_maker *m) {
     uint32_t              device = request->device.image_limit, made = plan->image_limit;
     request->slab_bytes = plan->slab_bytes;
     if (!device || (made && made < device)) request->device.image_limit = made;
+    FM_TRY(fm_replay_check_images(m->facts, m->err));
     fm_replay_cut(m->facts, fm_slab_limit(request), &m->cut);
     fm_cut_view(m->facts, &m->cut, &m->view);
     if (m->view.key == plan->cut_key) return FLASHMEM_OK;

@@ -3,6 +3,7 @@ set(FM_SCHEDULE_SOURCES
     src/schedule/cut.c
     src/schedule/device.c
     src/schedule/plan_view.c
+    src/schedule/plan_view_overlap.c
     src/schedule/place.c
     src/schedule/place_verify.c
     src/schedule/policy.c

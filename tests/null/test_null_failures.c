@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,8 +85,21 @@ static void test_open__refuses_what_cannot_take_effect(void **state) {
     o.host_budget = 1;
     expect_open(&o, FLASHMEM_UNSUPPORTED, "host budget");
     o = options_for(25);
-    o.size--;
-    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "another version");
+    o.size = 8;
+    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "run options of 8 bytes");
+    struct {
+        flashmem_run_options ours;
+        uint64_t             later; /* an option of a version to come */
+    } longer = { options_for(25), 0 };
+    longer.ours.size = sizeof longer;
+    flashmem_model_close(open_model(&longer.ours, NULL));
+    longer.later = 1;
+    expect_open(&longer.ours, FLASHMEM_INVALID_ARGUMENT, "set what this version");
+    o = options_for(25);
+    o.objective = 2;
+    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "objective 2");
+    o.size = offsetof(flashmem_run_options, objective); /* of a version before it */
+    flashmem_model_close(open_model(&o, NULL));
 }
 
 static void test_open__budget_below_the_minimum_states_it(void **state) {

@@ -8,6 +8,7 @@
 #include "run/model.h"
 #include "tests/base/cmocka_setup.h"
 #include "tests/null/synthetic.h"
+#include "tests/run/overlap_pack.h"
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t each);
@@ -40,7 +41,8 @@ int __wrap_posix_memalign(void **out, size_t align, size_t bytes) {
     return __real_posix_memalign(out, align, bytes);
 }
 
-static void run_counted(const fm_synthetic *what, flashmem_budget_kind kind, double value, uint32_t serial) {
+static void run_counted(const fm_synthetic *what, flashmem_objective objective, flashmem_budget_kind kind, double value,
+                        uint32_t serial) {
     char                 path[] = "/var/tmp/fm-alloc-XXXXXX";
     flashmem_run_options o;
     flashmem_error       err = { 0 };
@@ -54,6 +56,10 @@ static void run_counted(const fm_synthetic *what, flashmem_budget_kind kind, dou
     o.budget_kind = kind;
     o.budget_value = value;
     o.serial = serial;
+    o.objective = objective;
+    overlap_taste taste = { .chunk_bytes = 65536, .preload = 20, .window = 4, .loads = 3 };
+    if (objective == FLASHMEM_OBJECTIVE_OPG)
+        assert_int_equal(fm_overlap_add(path, &o, &taste, 1 << 20, &err), FLASHMEM_OK);
     if (flashmem_model_open(path, &o, &model, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
     fm_synthetic_bind(model, &inputs, 3);
     while (strcmp(fm_reader_backend(model->reader), "none") == 0) usleep(1000); /* its thread makes its ring */
@@ -75,12 +81,14 @@ static void test_run__allocates_nothing(void **state) {
     fm_synthetic what = {
         .seed = 5, .steps = 6, .weight_bytes = 3u << 19, .rows = 100, .computed_rows = 9, .tied = 1, .half = 1
     };
-    run_counted(&what, FLASHMEM_BUDGET_MINIMUM, 0, 0);
-    run_counted(&what, FLASHMEM_BUDGET_PERCENT, 40, 0);
-    run_counted(&what, FLASHMEM_BUDGET_OFF, 0, 0);
-    run_counted(&what, FLASHMEM_BUDGET_PERCENT, 40, 1);
+    run_counted(&what, FLASHMEM_OBJECTIVE_TIMED, FLASHMEM_BUDGET_MINIMUM, 0, 0);
+    run_counted(&what, FLASHMEM_OBJECTIVE_TIMED, FLASHMEM_BUDGET_PERCENT, 40, 0);
+    run_counted(&what, FLASHMEM_OBJECTIVE_TIMED, FLASHMEM_BUDGET_OFF, 0, 0);
+    run_counted(&what, FLASHMEM_OBJECTIVE_TIMED, FLASHMEM_BUDGET_PERCENT, 40, 1);
+    run_counted(&what, FLASHMEM_OBJECTIVE_OPG, FLASHMEM_BUDGET_OFF, 0, 0);
     what = (fm_synthetic){ .seed = 6, .steps = 4, .weight_bytes = 3u << 19, .texture = 1 };
-    run_counted(&what, FLASHMEM_BUDGET_PERCENT, 40, 0);
+    run_counted(&what, FLASHMEM_OBJECTIVE_TIMED, FLASHMEM_BUDGET_PERCENT, 40, 0);
+    run_counted(&what, FLASHMEM_OBJECTIVE_OPG, FLASHMEM_BUDGET_MINIMUM, 0, 0);
 }
 
 static void test_counting__counts(void **state) {

@@ -11,6 +11,7 @@
 #include "contract/program_builder.h"
 #include "run/model.h"
 #include "tests/base/cmocka_setup.h"
+#include "tests/run/overlap_pack.h"
 
 enum { LAYERS = 6, K = 512, PANELS_OF_16 = K / 16, ROWS = 5, TABLE = 90 };
 
@@ -300,6 +301,42 @@ static void test_opencl__texture_copy(void **state) {
     check_budgets(true);
 }
 
+/* Plans by chance, replayed as they are: preloaded images stay from run to run, others come panel by panel. */
+static void check_overlaps(bool texture, bool separate) {
+    if (separate) setenv("FLASHMEM_SEPARATE_MEMORY", "1", 1);
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        overlap_taste        taste = { .chunk_bytes = 65536, .preload = 30, .window = 3, .loads = 4, .seed = seed };
+        flashmem_error       err = { 0 };
+        flashmem_stats       stats;
+        flashmem_run_options o = options_for(FLASHMEM_BUDGET_OFF, 0);
+        write_pack(texture, "");
+        if (texture) o.memory_path = FLASHMEM_PATH_TEXTURE_COPY;
+        if (fm_overlap_add(pack_path, &o, &taste, 0, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
+        o.objective = FLASHMEM_OBJECTIVE_OPG;
+        run_and_compare(&o, 3, &stats);
+        assert_string_equal(stats.objective, "opg");
+        o.budget_kind = FLASHMEM_BUDGET_MINIMUM;
+        run_and_compare(&o, 3, &stats);
+        o.serial = 1;
+        run_and_compare(&o, 2, &stats);
+    }
+    unsetenv("FLASHMEM_SEPARATE_MEMORY");
+}
+
+static void test_opencl__overlap_plans(void **state) {
+    (void)state;
+    need_opencl();
+    check_overlaps(false, false);
+    check_overlaps(true, false);
+}
+
+static void test_opencl__overlap_plans_on_memory_of_its_own(void **state) {
+    (void)state;
+    need_opencl();
+    check_overlaps(false, true);
+    check_overlaps(true, true);
+}
+
 static void test_opencl__one_thread(void **state) {
     (void)state;
     flashmem_stats       stats;
@@ -449,6 +486,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opencl__in_place),
         cmocka_unit_test(test_opencl__texture_copy),
+        cmocka_unit_test(test_opencl__overlap_plans),
+        cmocka_unit_test(test_opencl__overlap_plans_on_memory_of_its_own),
         cmocka_unit_test(test_opencl__one_thread),
         cmocka_unit_test(test_opencl__programs_are_cached_and_rebuilt),
         cmocka_unit_test(test_opencl__errors_state_facts),

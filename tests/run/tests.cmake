@@ -1,6 +1,7 @@
 fm_add_test(NAME test_reader SOURCES tests/run/test_reader.c tests/run/faulty_reads.c LABELS run streaming)
 fm_add_test(NAME test_caches SOURCES tests/run/test_caches.c LABELS run)
-fm_add_test(NAME test_opencl SOURCES tests/run/test_opencl.c LABELS run opencl)
+fm_add_test(NAME test_opencl SOURCES tests/run/test_opencl.c tests/run/overlap_pack.c LABELS run opencl)
+fm_add_program(NAME make_overlap FOLDER tests SOURCES tests/run/make_overlap.c tests/run/overlap_pack.c)
 
 # The same on a device that does not see host memory by itself and checks every access: oclgrind.
 find_file(FM_OCLGRIND_LIBRARY liboclgrind-rt.so PATHS /usr/lib/oclgrind /usr/local/lib/oclgrind)

@@ -235,6 +235,7 @@ static void execute_convert(null_device *d, uint32_t row) {
     const fm_weight            *weight = &d->setup->pack->packed.weights[image->weight];
     const fm_replay_object     *object = &r->objects[image->object];
     const char                 *from = d->setup->regions[object->region] + object->place + image->source;
+    take_time(d, convert->before_step); /* as long as that one */
     d->convert_times[row].begin = fm_clock_ns();
     for (uint64_t p = convert->first_panel; p < convert->first_panel + convert->panels; p++)
         memcpy(d->images[image->image] + p * image_row_bytes(d, pool), from + p * weight->panel_bytes,
@@ -367,7 +368,12 @@ static bool null_convert_times(fm_gpu *gpu, uint32_t row, uint64_t *begin, uint6
     return t->end != 0;
 }
 
-static void null_end_run(fm_gpu *gpu, bool complete) { (void)gpu, (void)complete; }
+/* Not every conversion is made in every run. */
+static void null_end_run(fm_gpu *gpu, bool complete) {
+    null_device *d = (null_device *)gpu;
+    (void)complete;
+    if (d->setup) memset(d->convert_times, 0, d->setup->replay->convert_count * sizeof *d->convert_times);
+}
 
 static void null_close(fm_gpu *gpu) {
     null_device *d = (null_device *)gpu;

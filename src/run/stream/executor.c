@@ -131,10 +131,15 @@ static flashmem_status publish_objects(flashmem_model *model, uint32_t k, flashm
     return FLASHMEM_OK;
 }
 
+/* Images that stay are made once. */
 static flashmem_status convert_images(flashmem_model *model, uint32_t k, flashmem_error *err) {
     const fm_executor *x = &model->executor;
-    for (uint32_t i = x->convert_first[k]; i < x->convert_first[k + 1]; i++)
+    const fm_replay   *r = &model->replay;
+    for (uint32_t i = x->convert_first[k]; i < x->convert_first[k + 1]; i++) {
+        const fm_replay_object *object = &r->objects[r->images[r->converts[x->converts[i]].image].object];
+        if (x->run > 0 && object->stays) continue;
         FM_TRY(model->gpu->ops->convert(model->gpu, x->converts[i], err));
+    }
     return FLASHMEM_OK;
 }
 
@@ -207,6 +212,8 @@ static flashmem_status gather_rows(flashmem_model *model, uint32_t k, uint64_t b
     x->row_bytes += batch->bytes_read;
     FM_TRY(model->gpu->ops->publish_value(model->gpu, out, err));
     x->records[k].end = fm_clock_ns();
+    /* The device runs the conversions before this step, and what they read is free once it has ended. */
+    if (x->convert_first[k] < x->convert_first[k + 1]) model->gpu->ops->drain(model->gpu);
     fm_progress_completed(&model->progress, base + k + 1);
     return FLASHMEM_OK;
 }

@@ -1,5 +1,5 @@
-/* What each step waits for: the objects it uses, whole, and as much of an object as its conversions copy.  The reader is
- * told where partly arrived objects are waited for, so that nobody wakes up in vain. */
+/* What each step waits for: the objects it uses, whole; as much of an object as its conversions copy; and what the plan
+ * says has arrived before it.  The reader is told where partly arrived objects are waited for, so that nobody wakes up in vain. */
 #include <stdlib.h>
 
 #include "run/model.h"
@@ -18,13 +18,19 @@ static fm_need need_of_convert(const flashmem_model *model, const fm_replay_conv
     return (fm_need){ image->object, round_to_units(model, &model->replay.objects[image->object], end) };
 }
 
+static fm_need need_of_arrival(const flashmem_model *model, const fm_replay_arrival *row) {
+    return (fm_need){ row->object, round_to_units(model, &model->replay.objects[row->object], row->bytes) };
+}
+
 static void make_table(flashmem_model *model) {
     fm_executor     *x = &model->executor;
     const fm_replay *r = &model->replay;
+    size_t           most = (size_t)r->use_count + r->convert_count + r->arrival_count;
     x->need_first = fm_arena_array(model->plan_arena, r->step_count + 2, sizeof *x->need_first);
-    x->needs = fm_arena_array(model->plan_arena, (size_t)r->use_count + r->convert_count, sizeof *x->needs);
+    x->needs = fm_arena_array(model->plan_arena, most, sizeof *x->needs);
     for (uint32_t k = 0; k < r->step_count; k++) x->need_first[k + 1] += r->steps[k].object_count;
     for (uint32_t c = 0; c < r->convert_count; c++) x->need_first[r->converts[c].before_step + 1]++;
+    for (uint32_t a = 0; a < r->arrival_count; a++) x->need_first[r->arrivals[a].before_step + 1]++;
     for (uint32_t k = 0; k < r->step_count; k++) x->need_first[k + 1] += x->need_first[k];
     uint32_t *next = fm_arena_array(model->plan_arena, r->step_count + 1, sizeof *next);
     for (uint32_t k = 0; k < r->step_count; k++) {
@@ -36,6 +42,8 @@ static void make_table(flashmem_model *model) {
     }
     for (uint32_t c = 0; c < r->convert_count; c++)
         x->needs[next[r->converts[c].before_step]++] = need_of_convert(model, &r->converts[c]);
+    for (uint32_t a = 0; a < r->arrival_count; a++)
+        x->needs[next[r->arrivals[a].before_step]++] = need_of_arrival(model, &r->arrivals[a]);
 }
 
 static int by_object(const void *a, const void *b) {
