@@ -11,8 +11,8 @@ typedef struct fm_ahead {
     uint32_t         row;    /* the present one */
     int64_t         *v;      /* [weights due][columns] V before each weight is decided */
     size_t           v_room;
-    bool             staged; /* v stands; else V of the row bounds every stage of it: streaming less costs no more later */
-    int64_t         *bases;  /* [weights due + 1] what weights not yet decided pay at least, less what capacity is worth */
+    bool             staged; /* v stands; else V of the row bounds all its stages: streaming less costs no more later */
+    int64_t         *bases;  /* [weights due + 1] what weights not yet decided pay at least, less capacity's worth */
     uint32_t         bases_room;
     const int64_t   *rests;  /* [chunks] under prices, here */
 } fm_ahead;

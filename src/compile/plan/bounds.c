@@ -7,7 +7,11 @@
 #include "base/clock.h"
 
 enum { MOST_COLUMNS = 16 << 20 }; /* of all rows together: 128 MiB */
-enum { MOST_WORK = 256 << 20 };   /* columns computed, a slot and a weight at a time */
+enum { MOST_WORK = 64 << 20 };    /* columns computed, a slot and a weight at a time */
+
+bool fm_overlap_limit_reached(const fm_overlap_limit *limit) {
+    return fm_clock_seconds() > limit->deadline || (limit->stop && limit->stop(limit->stop_user));
+}
 
 /* ---- who can wait ---- */
 
@@ -166,7 +170,7 @@ static void next_slot(recursion *r, uint32_t l, const fm_bound_row *due_here) {
     r->columns = columns;
 }
 
-static flashmem_status recurse(recursion *r, double deadline) {
+static flashmem_status recurse(recursion *r, const fm_overlap_limit *limit) {
     const fm_segment *s = r->b->segment;
     uint32_t          row = 0;
     r->columns = 1;
@@ -176,7 +180,7 @@ static flashmem_status recurse(recursion *r, double deadline) {
         if (here) memcpy(here->cost, r->now, here->columns * sizeof *here->cost);
         if (l == s->slots) break;
         next_slot(r, l, here);
-        if (l % 64 == 63 && fm_clock_seconds() > deadline) return FLASHMEM_CANCELLED;
+        if (l % 64 == 63 && fm_overlap_limit_reached(limit)) return FLASHMEM_CANCELLED;
     }
     decide_row(r->b, &r->b->rows[r->b->row_count - 1], r->now, r->columns); /* nothing waits behind the last */
     r->b->least = r->now[0];
@@ -207,7 +211,7 @@ static bool make_rows(fm_bounds *b, const uint32_t *most) {
     return true;
 }
 
-flashmem_status fm_bounds_make(fm_bounds *b, const fm_segment *s, double deadline) {
+flashmem_status fm_bounds_make(fm_bounds *b, const fm_segment *s, const fm_overlap_limit *limit) {
     recursion       r = { .b = b };
     flashmem_status status = FLASHMEM_OUT_OF_MEMORY;
     uint32_t        columns = 0;
@@ -219,7 +223,7 @@ flashmem_status fm_bounds_make(fm_bounds *b, const fm_segment *s, double deadlin
     for (uint32_t l = 0; l <= s->slots; l++)
         if (r.most[l] / b->grain + 1 > columns) columns = r.most[l] / b->grain + 1;
     int64_t *one = r.now = malloc(columns * sizeof *r.now), *two = r.limited = malloc(columns * sizeof *r.limited);
-    if (one && two) status = recurse(&r, deadline);
+    if (one && two) status = recurse(&r, limit);
     free(one);
     free(two);
 cleanup:

@@ -17,6 +17,14 @@
 
 #define FM_COST_INFINITE (INT64_MAX / 2) /* no plan; costs stay below half of it */
 
+/* When a solve ends with what it has. */
+typedef struct fm_overlap_limit {
+    double deadline;           /* fm_clock_seconds */
+    bool (*stop)(void *user);  /* NULL: not asked */
+    void  *stop_user;
+} fm_overlap_limit;
+bool fm_overlap_limit_reached(const fm_overlap_limit *limit);
+
 typedef struct fm_bound_row {
     uint32_t  due;          /* slots 0..due-1 are to come */
     uint32_t  from, to;     /* the weights due here */
@@ -32,8 +40,8 @@ typedef struct fm_bounds {
     int64_t           least; /* of any plan of the segment */
 } fm_bounds;
 
-/* OUT_OF_MEMORY, or CANCELLED past the deadline (fm_clock_seconds).  Free with fm_bounds_free in any case. */
-flashmem_status fm_bounds_make(fm_bounds *bounds, const fm_segment *segment, double deadline);
+/* OUT_OF_MEMORY, or CANCELLED at the limit.  Free with fm_bounds_free in any case. */
+flashmem_status fm_bounds_make(fm_bounds *bounds, const fm_segment *segment, const fm_overlap_limit *limit);
 void            fm_bounds_free(fm_bounds *bounds);
 
 /* before[c] = what stands at column c before weight w is decided, from after[c] when it is: min of preloading and

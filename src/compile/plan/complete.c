@@ -1,9 +1,9 @@
 /* x and z from p alone.
  *
- * Backwards in time a weight's first use is its release date, a step a slot that serves `capacity` chunks, and first - z
- * its flow time: one machine, preemption, sum of completion times.  Serving the weight with the shortest remainder is
- * optimal for any capacities (L. Schrage, 1968), and being work-conserving it keeps the backlog, so C2's F, least at
- * every step.  Where distance is paid by the chunk every work-conserving order costs the same. */
+ * Backwards in time a weight's first use is its release date, a step a slot that serves `capacity` chunks, and
+ * first - z its flow time: one machine, preemption, sum of completion times.  Serving the weight with the shortest
+ * remainder is optimal for any capacities (L. Schrage, 1968), and being work-conserving it keeps the backlog, so C2's
+ * F, least at every step.  Where distance is paid by the chunk every work-conserving order costs the same. */
 #include <string.h>
 
 #include "compile/plan/solvers.h"

@@ -59,8 +59,8 @@ static bool equal(const fm_label_set *set, const fm_label *a, const fm_label *b)
            !memcmp(set->rests + a->rests, set->rests + b->rests, a->count * sizeof *set->rests);
 }
 
-/* a costs no more.  Shortest-first serving keeps each of a's sorted remainders no longer than b's ever after, and what b
- * may still stream, so may a. */
+/* a costs no more.  Shortest-first serving keeps each of a's sorted remainders no longer than b's ever after, and what
+ * b may still stream, so may a. */
 static bool dominates(const fm_label_set *set, const fm_label *a, const fm_label *b) {
     if (a->count > b->count || a->total > b->total || a->flight > b->flight) return false;
     const uint32_t *x = set->rests + a->rests, *y = set->rests + b->rests;

@@ -1,5 +1,5 @@
-/* Sets of labels: the states of the exact algorithm (labels.c), their history, equality and dominance.  Who may include:
- * compile/plan.
+/* Sets of labels: the states of the exact algorithm (labels.c), their history, equality and dominance.  Who may
+ * include: compile/plan.
  *
  * A label is what one choice of p so far, backwards in time, has come to: what it cost, and how many chunks each weight
  * still waits for.  Only the sorted remainders matter to what follows. */

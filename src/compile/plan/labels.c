@@ -1,10 +1,12 @@
 /* The exact label algorithm (shortest remaining processing time as dynamic programming), backwards in time.
  *
  *     for each step with weights due, last first:
- *         serve    every slot since the step before: each waiting weight pays a step, the shortest remainders are served
+ *         serve    every slot since the step before: each waiting weight pays a step, the shortest remainders are
+ *                  served
  *         decide   weight by weight: every label once with it preloaded, once with it streamed
- *         keep     of equal labels the cheapest; none that another dominates; none that a bound of the rest brings to a known plan;
- *                  of more than `width` the most promising ones, and the least promise of the others bounds them all
+ *         keep     of equal labels the cheapest; none that another dominates; none whose cost and what is ahead of it
+ *                  at least (ahead.h) reach a known plan; of more than `width` the most promising ones: the least
+ *                  promise of the others bounds them all
  *
  * Where distance is paid by the chunk only the sum of the remainders matters, none is kept, and V is exact. */
 #include "compile/plan/labels.h"
@@ -12,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "compile/plan/ahead.h"
 #include "compile/plan/label_set.h"
 
@@ -32,10 +33,10 @@ typedef struct search {
     bool                    stopped;
 } search;
 
-static bool past_deadline(search *s) {
+static bool limit_reached(search *s) {
     if (++s->since_clock < CLOCK_EVERY) return s->stopped;
     s->since_clock = 0;
-    s->stopped = s->stopped || fm_clock_seconds() > s->limits->deadline;
+    s->stopped = s->stopped || fm_overlap_limit_reached(&s->limits->until);
     return s->stopped;
 }
 
@@ -191,7 +192,7 @@ static bool decide(search *s, uint32_t k, bool binding) {
     uint32_t                 count = s->now->count, streamed = 0, preloaded = 0;
     if (!fm_label_set_clear(s->next, 2 * count)) return false;
     while (preloaded < count) {
-        if (past_deadline(s)) return true;
+        if (limit_reached(s)) return true;
         if (streamed < count && labels[streamed].cost <= labels[preloaded].cost + w->cost) {
             const fm_label *from = &labels[streamed++];
             fm_label        child = *from;

@@ -7,12 +7,12 @@
 typedef struct fm_labels_limits {
     uint32_t width;    /* labels kept, at least 1 */
     uint32_t window;   /* slots after which only the most promising one is, 0 = never */
-    double   deadline; /* fm_clock_seconds */
+    fm_overlap_limit until;
 } fm_labels_limits;
 
 typedef struct fm_labels_result {
     bool    found;     /* a plan cheaper than the one known */
-    bool    stopped;   /* by the deadline */
+    bool    stopped;   /* at the limit */
     int64_t objective; /* of it, or `known` */
     int64_t bound;     /* no plan of the segment costs less */
 } fm_labels_result;

@@ -28,16 +28,17 @@ typedef struct segment_state {
 } segment_state;
 
 typedef struct labels_plan {
-    fm_segments    segments;
-    segment_state *states; /* [segments]; used where the segment is the first of its kind */
-    uint32_t       width;
-    double         deadline;
-    bool           stopped;
+    fm_segments      segments;
+    segment_state   *states; /* [segments]; used where the segment is the first of its kind */
+    uint32_t         width;
+    fm_overlap_limit until;
+    bool             stopped;
 } labels_plan;
 
 /* Everything preloaded is where each segment starts from. */
 static void start(labels_plan *s, const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena) {
-    s->deadline = fm_clock_seconds() + fm_overlap_time_limit(options);
+    s->until = (fm_overlap_limit){ fm_clock_seconds() + fm_overlap_time_limit(options), options->stop,
+                                   options->stop_user };
     fm_segments_make(p, arena, &s->segments);
     s->states = fm_arena_array(arena, s->segments.count, sizeof *s->states);
     for (uint32_t i = 0; i < s->segments.count; i++) {
@@ -49,7 +50,7 @@ static void start(labels_plan *s, const fm_overlap_problem *p, const fm_overlap_
     }
 }
 
-/* What one search has found; a search that the deadline ended has still proven something. */
+/* What one search has found; a search that the limit ended has still proven something. */
 static void take(labels_plan *s, uint32_t i, const fm_labels_result *result, const uint8_t *preload) {
     segment_state *state = &s->states[i];
     if (result->found) memcpy(state->preload, preload, s->segments.items[i].weight_count);
@@ -60,12 +61,12 @@ static void take(labels_plan *s, uint32_t i, const fm_labels_result *result, con
 
 static flashmem_status search_segment(labels_plan *s, uint32_t i, const label_pass *pass, uint8_t *preload) {
     segment_state   *state = &s->states[i];
-    fm_labels_limits limits = { 0, pass->window, s->deadline };
+    fm_labels_limits limits = { 0, pass->window, s->until };
     fm_bounds        bounds;
     fm_prices        prices = { 0 };
     fm_labels_result result;
-    flashmem_status  status = fm_bounds_make(&bounds, &s->segments.items[i], s->deadline);
-    if (status == FLASHMEM_OK && pass->priced) status = fm_prices_make(&prices, &bounds, state->objective, s->deadline);
+    flashmem_status  status = fm_bounds_make(&bounds, &s->segments.items[i], &s->until);
+    if (status == FLASHMEM_OK && pass->priced) status = fm_prices_make(&prices, &bounds, state->objective, &s->until);
     for (uint32_t k = 0; k < PASS_WIDTHS && status == FLASHMEM_OK && limits.width < s->width; k++) {
         if (!pass->widths[k] || state->bound == state->objective || s->stopped) break;
         limits.width = pass->widths[k] < s->width ? pass->widths[k] : s->width;
@@ -128,7 +129,7 @@ flashmem_status fm_overlap_width1(const fm_overlap_problem *p, const fm_overlap_
     return plan_with(p, options, 1, passes, 1, arena, plan, err);
 }
 
-/* Decisions of a window are final before the next one is looked at: work grows with the steps, not with their square. */
+/* Decisions of a window are final before the next one is looked at: work grows with the steps alone. */
 flashmem_status fm_overlap_window(const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena,
                                   fm_overlap_plan *plan, flashmem_error *err) {
     const label_pass one = { .window = options->window ? options->window : WINDOW_STEPS, .widths = { UINT32_MAX } };

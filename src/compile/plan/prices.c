@@ -4,12 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-
 enum { MOST_CELLS = 6 << 20 }; /* of f over all slots: 72 MiB */
 enum { MOST_WORK = 64 << 20 }; /* cells computed while prices change: a quarter of a second */
 enum { OFFER_WORK = 12 };      /* cells that take as long as one slot's offer */
-enum { MOST_ROUNDS = 400, PATIENCE = 20 };
+enum { MOST_ROUNDS = 400, PATIENCE = 10 };
 
 typedef struct offer { /* of a slot's capacity to one weight */
     uint32_t slot, chunks;
@@ -27,7 +25,8 @@ typedef struct pricing {
     uint32_t         *queue;        /* [size] */
     offer            *offers;       /* [slots] heap, the dearest first */
     uint32_t          offer_count;
-    int64_t           least; /* under `best` */
+    double            dearest; /* price at which no sum leaves 64 bits */
+    int64_t           least;   /* under `best` */
 } pricing;
 
 /* ---- one weight alone: the cheapest chunks of the slots it waits for ---- */
@@ -179,7 +178,7 @@ static bool step(pricing *p, double length) {
     for (uint32_t l = 0; l < p->segment->slots; l++) {
         p->exact[l] += length / squares * p->way[l];
         if (p->exact[l] < 0) p->exact[l] = 0;
-        if (p->exact[l] > 1e15) p->exact[l] = 1e15;
+        if (p->exact[l] > p->dearest) p->exact[l] = p->dearest;
         p->price[l] = (int64_t)(p->exact[l] + 0.5);
     }
     return true;
@@ -216,11 +215,28 @@ static uint64_t choose_size(pricing *p) {
     return least < UINT64_MAX ? least : round_work(p->segment, p->size);
 }
 
-static flashmem_status search(pricing *p, int64_t known, double deadline) {
+/* A first guess: what preloading costs a chunk, on the average. */
+static void first_prices(pricing *p) {
+    double cost = 0, chunks = 0, capacity = 0;
+    for (uint32_t l = 0; l < p->segment->slots; l++) capacity += p->segment->capacity[l];
+    for (uint32_t k = 0; k < p->segment->weight_count; k++) {
+        cost += (double)p->segment->weights[k].cost;
+        chunks += p->segment->weights[k].chunks;
+    }
+    p->dearest = 0x1p60 / (capacity + chunks + 1);
+    if (cost > p->dearest * chunks) cost = p->dearest * chunks;
+    for (uint32_t l = 0; l < p->segment->slots; l++) {
+        p->exact[l] = p->segment->capacity[l] ? cost / chunks : 0;
+        p->price[l] = (int64_t)(p->exact[l] + 0.5);
+    }
+}
+
+static flashmem_status search(pricing *p, int64_t known, const fm_overlap_limit *limit) {
     uint64_t rounds = MOST_WORK / choose_size(p);
     double   share = 1;
     uint32_t since_better = 0;
     p->least = -1;
+    first_prices(p);
     if (rounds > MOST_ROUNDS) rounds = MOST_ROUNDS;
     for (uint64_t i = 0; i < rounds; i++) {
         int64_t least = evaluate(p);
@@ -233,7 +249,7 @@ static flashmem_status search(pricing *p, int64_t known, double deadline) {
             since_better = 0;
         }
         if (least >= known || !step(p, share * (double)(known - least))) break;
-        if (fm_clock_seconds() > deadline) return FLASHMEM_CANCELLED;
+        if (fm_overlap_limit_reached(limit)) return FLASHMEM_CANCELLED;
     }
     return FLASHMEM_OK;
 }
@@ -286,7 +302,8 @@ static void release(pricing *p) {
     free(p->offers);
 }
 
-flashmem_status fm_prices_make(fm_prices *prices, const fm_bounds *bounds, int64_t known, double deadline) {
+flashmem_status fm_prices_make(fm_prices *prices, const fm_bounds *bounds, int64_t known,
+                               const fm_overlap_limit *limit) {
     const fm_segment *s = bounds->segment;
     pricing           p = { .segment = s };
     flashmem_status   status = FLASHMEM_OUT_OF_MEMORY;
@@ -297,7 +314,7 @@ flashmem_status fm_prices_make(fm_prices *prices, const fm_bounds *bounds, int64
     if (s->by_chunk || fits < 2) return FLASHMEM_OK;
     if (prices->most >= fits) prices->most = (uint32_t)fits - 1;
     p.size = prices->most + 1;
-    if (allocate(&p)) status = search(&p, known, deadline);
+    if (allocate(&p)) status = search(&p, known, limit);
     if (status == FLASHMEM_OK && !keep(&p, prices, bounds)) status = FLASHMEM_OUT_OF_MEMORY;
     release(&p);
     return status;

@@ -101,7 +101,7 @@ typedef enum fm_overlap_solver {
     FM_SOLVER_WIDTH1, /* look-ahead greedy: labels of width 1 */
     FM_SOLVER_SOFTEN, /* published tier: soften capacities (tiers.c) */
     FM_SOLVER_PRELOAD,/* published tier: preload the worst offender and solve again (tiers.c) */
-    FM_SOLVER_WINDOW, /* rolling window over steps (window.c) */
+    FM_SOLVER_WINDOW, /* rolling window over steps (labels_plan.c) */
     FM_SOLVERS
 } fm_overlap_solver;
 
@@ -113,6 +113,8 @@ typedef struct fm_overlap_options {
     uint32_t          threads;     /* CP-SAT workers, 0 = the processors */
     double            soften;      /* FM_SOLVER_SOFTEN: factor on capacities, 0 = 1.5 */
     const fm_log     *log;
+    bool            (*stop)(void *user); /* asked now and then, from any thread: true ends the solve with what it has */
+    void             *stop_user;
 } fm_overlap_options;
 
 /* Fills m_peak, chunks and capacities from bytes, and the integer costs from lambda (rounded to 1/1000); checks that

@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "compile/plan/solvers.h"
 
-/* Least distance at which the weight, alone, could be converted; 0 when it cannot.  before[l]: capacity of steps < l. */
+/* Least distance at which the weight, alone, could be converted; 0 when it cannot.  before[l]: capacity below l. */
 static uint32_t least_distance(const uint64_t *before, const fm_overlap_weight *w) {
     if (before[w->first] < w->chunks) return 0;
     uint64_t left = before[w->first] - w->chunks;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "compile/plan/bounds.h"
 #include "compile/plan/solvers.h"
 
 /* ---- soften the capacities ---- */
@@ -20,8 +21,8 @@ static uint64_t beyond_capacity(const fm_overlap_problem *p, const fm_overlap_pl
     return beyond;
 }
 
-/* Labels over capacities times options->soften.  The plan may break C3, which `softened` counts; its bound holds for the
- * problem itself, whose plans are all plans of the softer one. */
+/* Labels over capacities times options->soften.  The plan may break C3, which `softened` counts; its bound holds for
+ * the problem itself, whose plans are all plans of the softer one. */
 flashmem_status fm_overlap_soften(const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena,
                                   fm_overlap_plan *plan, flashmem_error *err) {
     double             factor = options->soften == 0 ? 1.5 : options->soften;
@@ -79,18 +80,18 @@ static bool replay_backlog(replay *r) {
     return !backlog;
 }
 
-/* The heaviest weight of a backlog that is too much is preloaded, until none is.  Past the deadline all of them are. */
+/* The heaviest weight of a backlog that is too much is preloaded, until none is.  At the limit all of them are. */
 flashmem_status fm_overlap_preload(const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena,
                                    fm_overlap_plan *plan, flashmem_error *err) {
-    double deadline = fm_clock_seconds() + fm_overlap_time_limit(options);
-    replay r = { p, fm_arena_array(arena, p->weight_count, 1), 0, 0, p->step_count, p->weight_count };
+    fm_overlap_limit until = { fm_clock_seconds() + fm_overlap_time_limit(options), options->stop, options->stop_user };
+    replay           r = { p, fm_arena_array(arena, p->weight_count, 1), 0, 0, p->step_count, p->weight_count };
     plan->solver = "preload";
     while (!replay_backlog(&r)) {
         uint32_t heaviest = r.next;
         for (uint32_t w = r.next; w < r.empty_next; w++)
             if (!r.preload[w] && (r.preload[heaviest] || p->weights[w].chunks > p->weights[heaviest].chunks))
                 heaviest = w;
-        if (fm_clock_seconds() > deadline) memset(r.preload + r.next, 1, r.empty_next - r.next);
+        if (fm_overlap_limit_reached(&until)) memset(r.preload + r.next, 1, r.empty_next - r.next);
         r.preload[heaviest] = 1;
     }
     if (!fm_overlap_complete(p, r.preload, arena, plan))

@@ -10,6 +10,8 @@
 
 enum { KIB = 1 << 10, MIB = 1 << 20 };
 
+static const fm_overlap_limit forever = { .deadline = 1e300 };
+
 static const struct {
     const char      *name;
     plan_transformer shape;
@@ -99,7 +101,7 @@ static void test_plan_labels__stop_at_the_deadline(void **state) {
     (void)state;
     fm_arena           *arena = fm_arena_create();
     fm_overlap_problem *p = plan_case_random(&long_search, 2, arena);
-    fm_labels_limits    limits = { .width = 5000, .deadline = 0 };
+    fm_labels_limits    limits = { .width = 5000, .until = { .deadline = 0 } };
     fm_segments         segments;
     uint32_t            largest = 0;
     fm_segments_make(p, arena, &segments);
@@ -108,12 +110,12 @@ static void test_plan_labels__stop_at_the_deadline(void **state) {
     uint8_t         *preload = fm_arena_array(arena, segments.items[largest].weight_count, 1);
     fm_bounds        bounds;
     fm_labels_result result;
-    assert_int_equal(fm_bounds_make(&bounds, &segments.items[largest], 1e300), FLASHMEM_OK);
+    assert_int_equal(fm_bounds_make(&bounds, &segments.items[largest], &forever), FLASHMEM_OK);
     assert_int_equal(fm_labels_solve(&bounds, NULL, &limits, INT64_MAX / 4, preload, &result), FLASHMEM_OK);
     assert_true(result.stopped && !result.found);
     assert_true(result.bound >= bounds.least && result.bound < INT64_MAX / 4);
     fm_bounds_free(&bounds);
-    assert_int_equal(fm_bounds_make(&bounds, &segments.items[largest], 0), FLASHMEM_CANCELLED);
+    assert_int_equal(fm_bounds_make(&bounds, &segments.items[largest], &limits.until), FLASHMEM_CANCELLED);
     fm_bounds_free(&bounds);
     fm_arena_destroy(arena);
 }
@@ -129,6 +131,19 @@ static void test_plan_auto__stops_a_long_search(void **state) {
     assert_int_equal(plan.status, FM_OVERLAP_UNKNOWN);
     assert_in_range(plan.objective, plan.bound, plan.bound + plan.bound / 50); /* measured: 1 % */
     assert_true(plan.seconds < 4);
+    fm_arena_destroy(arena);
+}
+
+static bool stop_third(void *asked) { return ++*(uint32_t *)asked >= 3; }
+
+static void test_plan_auto__stops_when_told(void **state) {
+    (void)state;
+    uint32_t            asked = 0;
+    fm_arena           *arena = fm_arena_create();
+    fm_overlap_problem *p = plan_case_random(&long_search, 2, arena);
+    fm_overlap_plan     plan = solve(p, (fm_overlap_options){ .stop = stop_third, .stop_user = &asked }, arena);
+    assert_int_equal(plan.status, FM_OVERLAP_UNKNOWN);
+    assert_true(asked >= 3 && plan.seconds < 2);
     fm_arena_destroy(arena);
 }
 
@@ -172,6 +187,7 @@ int main(void) {
         cmocka_unit_test(test_plan_auto__ends_in_time),
         cmocka_unit_test(test_plan_labels__stop_at_the_deadline),
         cmocka_unit_test(test_plan_auto__stops_a_long_search),
+        cmocka_unit_test(test_plan_auto__stops_when_told),
         cmocka_unit_test(test_plan_tiers__each_makes_a_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

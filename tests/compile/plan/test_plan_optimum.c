@@ -8,6 +8,8 @@
 
 enum { SEEDS = 60 };
 
+static const fm_overlap_limit forever = { .deadline = 1e300 };
+
 static fm_overlap_plan solve(const fm_overlap_problem *p, const fm_overlap_options *options, fm_arena *arena) {
     fm_overlap_plan plan;
     flashmem_error  err = { 0 };
@@ -120,7 +122,7 @@ static void test_plan_bounds__is_at_most_the_optimum(void **state) {
             sum = segments.forced_cost;
             for (uint32_t i = 0; i < segments.count; i++) {
                 fm_bounds bounds;
-                assert_int_equal(fm_bounds_make(&bounds, &segments.items[i], 1e300), FLASHMEM_OK);
+                assert_int_equal(fm_bounds_make(&bounds, &segments.items[i], &forever), FLASHMEM_OK);
                 sum += bounds.least;
                 fm_bounds_free(&bounds);
             }
@@ -172,7 +174,7 @@ static void test_plan_segments__copy_only_what_is_equal(void **state) {
 /* What labels of one width find and prove with prices, all segments together. */
 static void solve_priced(const fm_overlap_problem *p, uint32_t width, fm_arena *arena, int64_t *objective,
                          int64_t *bound, int64_t *least) {
-    fm_labels_limits limits = { .width = width, .deadline = 1e300 };
+    fm_labels_limits limits = { .width = width, .until = { .deadline = 1e300 } };
     fm_segments      segments;
     fm_segments_make(p, arena, &segments);
     *objective = *bound = *least = segments.forced_cost;
@@ -184,8 +186,8 @@ static void solve_priced(const fm_overlap_problem *p, uint32_t width, fm_arena *
         fm_prices        prices;
         fm_labels_result result;
         for (uint32_t k = 0; k < segment->weight_count; k++) known += segment->weights[k].cost;
-        assert_int_equal(fm_bounds_make(&bounds, segment, 1e300), FLASHMEM_OK);
-        assert_int_equal(fm_prices_make(&prices, &bounds, known, 1e300), FLASHMEM_OK);
+        assert_int_equal(fm_bounds_make(&bounds, segment, &forever), FLASHMEM_OK);
+        assert_int_equal(fm_prices_make(&prices, &bounds, known, &forever), FLASHMEM_OK);
         assert_true(!prices.rests == segment->by_chunk);
         assert_int_equal(fm_labels_solve(&bounds, &prices, &limits, known, preload, &result), FLASHMEM_OK);
         *objective += result.objective;
