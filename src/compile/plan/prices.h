@@ -20,9 +20,9 @@ typedef struct fm_prices {
     int64_t  least;     /* of any plan of the segment */
 } fm_prices;
 
-/* Needs a plan's cost, `known`, to aim at.  Leaves prices->rests NULL where the tables would be too large for two chunks,
- * and where distance is paid by the chunk (V is exact then).  OUT_OF_MEMORY, or CANCELLED at the limit.  Free with
- * fm_prices_free in any case. */
+/* Needs a plan's cost, `known`, to aim at.  Leaves prices->rests NULL where the tables would be too large for two
+ * chunks, and where distance is paid by the chunk (V is exact then).  OUT_OF_MEMORY, or CANCELLED at the limit.  Free
+ * with fm_prices_free in any case. */
 flashmem_status fm_prices_make(fm_prices *prices, const fm_bounds *bounds, int64_t known,
                                const fm_overlap_limit *limit);
 void            fm_prices_free(fm_prices *prices);

@@ -33,8 +33,8 @@ typedef struct plan_weight {
 } plan_weight;
 fm_overlap_problem *plan_case_make(const uint64_t *capacity_bytes, uint32_t steps, const plan_weight *weights,
                                    uint32_t weight_count, uint64_t chunk, uint64_t m_peak_bytes, fm_arena *arena);
-/* Decoder layers of 13 steps with 9 weights each (two of them norms), by the recipe "u:A" of docs/planning.md for `tokens`
- * tokens; slab 0: whole weights. */
+/* Decoder layers of 13 steps with 9 weights each (two of them norms), by the recipe "u:A" of docs/planning.md for
+ * `tokens` tokens; slab 0: whole weights. */
 typedef struct plan_transformer {
     uint32_t layers, width, inner, tokens, vocabulary;
     uint64_t chunk, slab;
