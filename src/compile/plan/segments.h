@@ -18,7 +18,6 @@ typedef struct fm_segment_weight {
     uint32_t chunks, due;
     int64_t  cost;  /* of preloading it */
     uint32_t index; /* in the problem; equal segments differ only here */
-    uint32_t unused;
 } fm_segment_weight;
 
 typedef struct fm_segment {
