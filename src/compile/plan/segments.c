@@ -67,7 +67,7 @@ static void add_segment(const fm_overlap_problem *p, fm_arena *arena, fm_segment
     for (uint32_t w = from; w < to; w++)
         if (!s->forced[w])
             segment->weights[segment->weight_count++] = (fm_segment_weight){
-                p->weights[w].chunks, p->weights[w].first - first_step, fm_overlap_preload_cost(p, &p->weights[w]), w, 0
+                p->weights[w].chunks, p->weights[w].first - first_step, fm_overlap_preload_cost(p, &p->weights[w]), w
             };
     qsort(segment->weights, kept, sizeof *segment->weights, by_due_and_size);
     segment->slots = segment->weights[kept - 1].due;
