@@ -1,18 +1,17 @@
 /* flashmem plan: a plan as text or data, of a pack for the present device or of a model, which needs no weights. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "commands.h"
 #include "console.h"
 #include "curve.h"
 #include "flashmem/planner.h"
-#include "inputs.h"
 #include "overlap.h"
 #include "pack_cache.h"
 #include "plan_html.h"
 #include "plan_json.h"
 #include "plan_text.h"
+#include "planning.h"
 
 /* Every plan was verified when it was made; --verify of a pack asks the run half again. */
 static int show(const cli_options *options, const char *cache, const flashmem_plan *plan, const cli_curve *curve) {
@@ -81,37 +80,25 @@ static int plan_pack(const cli_options *options, const cli_pack *pack, const fla
     return code;
 }
 
-/* ---- a model: imported and lowered, nothing is packed ---- */
+/* ---- a model, or any plan but that of a run: nothing is packed or opened ---- */
 
-static int plan_with(const cli_options *options, flashmem_planner *planner, flashmem_plan_options *to) {
+static int plan_with(const cli_options *options, cli_planning *p) {
     flashmem_error       error = { 0 };
     const flashmem_plan *plan;
     cli_curve            curve;
-    if ((options->curve && cli_curve_make(planner, to, &curve, &error)) ||
-        flashmem_planner_plan(planner, to, &plan, &error))
+    if ((options->curve && cli_curve_make(p->planner, &p->to, &curve, &error)) ||
+        flashmem_planner_plan(p->planner, &p->to, &plan, &error))
         return cli_fail(&error);
     int code = show(options, "none", plan, options->curve ? &curve : NULL);
     flashmem_plan_free(plan);
     return code;
 }
 
-static int plan_model(const cli_options *options, const cli_shape_texts *texts, const flashmem_run_options *run,
-                      flashmem_plan_options *to) {
-    static cli_shapes        shapes;
-    flashmem_compile_options compile;
-    flashmem_planner        *planner;
-    flashmem_device          device;
-    flashmem_error           error = { 0 };
-    cli_options              with_shapes = *options;
-    with_shapes.shapes = texts->list;
-    if (!cli_compile_options(&with_shapes, &shapes, &compile)) return 2;
-    int code = to->instance ? 0 : cli_choose_layout(options, &compile.layout); /* an instance needs no device */
-    if (!code && !to->instance) code = cli_describe_device(options, run, compile.layout, &device);
-    if (code) return code;
-    if (flashmem_planner_open(options->path, &compile, &planner, &error)) return cli_fail(&error);
-    run_options_too(run, to->instance ? NULL : &device, to);
-    code = plan_with(options, planner, to);
-    flashmem_planner_close(planner);
+static int plan_model(const cli_options *options, const flashmem_run_options *run, const flashmem_plan_options *to) {
+    cli_planning planning = { .to = *to };
+    int          code = cli_planning_open(&planning, options, run);
+    if (!code) code = plan_with(options, &planning);
+    cli_planning_close(&planning);
     return code;
 }
 
@@ -127,18 +114,13 @@ static bool check_curve(const cli_options *options) {
 
 int cmd_plan(const cli_options *options) {
     cli_pack              pack;
-    cli_shape_texts       texts;
-    cli_arrays            none = { 0 };
     flashmem_run_options  run;
     flashmem_plan_options to;
     flashmem_plan_options_init(&to);
     if (!cli_run_options(options, &run) || !cli_overlap_options(options, &to) || !check_curve(options)) return 2;
     run.plan_only = 1;
     cli_catch_interrupt(cli_pack_interrupt);
-    if (!cli_is_pack(options->path)) {
-        int code = cli_inputs_shapes(&texts, &none, options);
-        return code ? code : plan_model(options, &texts, &run, &to);
-    }
+    if (!cli_is_pack(options->path) || options->device_file || options->policy) return plan_model(options, &run, &to);
     int code = cli_pack_get(&pack, options, &options->shapes);
     if (code) return code;
     code = plan_pack(options, &pack, &run, &to);

@@ -10,6 +10,7 @@ int cmd_plan(const cli_options *options);
 int cmd_inspect(const cli_options *options);
 int cmd_devices(const cli_options *options);
 int cmd_bench(const cli_options *options);
+int cmd_simulate(const cli_options *options);
 int cmd_probe(const cli_options *options);
 int cmd_profile(const cli_options *options);
 

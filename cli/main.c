@@ -21,6 +21,7 @@ static const command commands[] = {
     { "compile", CMD_COMPILE, "MODEL.onnx", cmd_compile, "turn a model into a pack" },
     { "run", CMD_RUN, "MODEL.onnx|PACK.flm", cmd_run, "run a model or a pack inside a memory budget" },
     { "plan", CMD_PLAN, "MODEL.onnx|PACK.flm", cmd_plan, "print or verify the plan; minimum budget" },
+    { "simulate", CMD_SIMULATE, "MODEL.onnx|PACK.flm", cmd_simulate, "predict a plan on a described device" },
     { "inspect", CMD_INSPECT, "PACK.flm", cmd_inspect, "show what a pack holds" },
     { "devices", CMD_DEVICES, NULL, cmd_devices, "list OpenCL devices" },
     { "bench", CMD_BENCH, "MODEL.onnx|PACK.flm", cmd_bench, "measure cold and warm, beside a peer" },

@@ -11,8 +11,9 @@
 
 /* Commands an option belongs to. */
 enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES = 16, CMD_BENCH = 32, CMD_PROBE = 64,
-       CMD_PROFILE = 128, CMD_END = 256 };
-#define CMD_MODEL (CMD_RUN | CMD_PLAN | CMD_BENCH) /* takes a model or a pack */
+       CMD_PROFILE = 128, CMD_SIMULATE = 256, CMD_END = 512 };
+#define CMD_PLANS (CMD_PLAN | CMD_SIMULATE)
+#define CMD_MODEL (CMD_RUN | CMD_PLANS | CMD_BENCH) /* takes a model or a pack */
 #define CMD_ALL (CMD_END - 1)
 
 /* kind, field, flag, environment variable or NULL, commands, metavar, help */
@@ -27,11 +28,11 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(LIST, inputs, "--input", NULL, CMD_RUN | CMD_BENCH, "NAME=FILE.npy|FILE.npz", "input array(s)")                \
     X(TEXT, random_inputs, "--random-inputs", NULL, CMD_RUN | CMD_BENCH, "SEED", "generate the inputs")              \
     X(TEXT, output_dir, "--output-dir", NULL, CMD_RUN, "DIR", "write outputs (and generated inputs) as .npy")        \
-    X(COUNT, runs, "--runs", NULL, CMD_RUN | CMD_PLAN, "N", "inferences in this process (1)")                        \
+    X(COUNT, runs, "--runs", NULL, CMD_RUN | CMD_PLANS, "N", "inferences in this process (1)")                        \
     X(FLAG, serial, "--serial", NULL, CMD_RUN, NULL, "read, then compute, in turns: what overlap is measured against") \
     X(TEXT, memory_path, "--memory-path", NULL, CMD_MODEL, "PATH", "in-place, texture-copy, texture-embedded, dma (the device's)") \
     X(COUNT, threads, "--threads", "FLASHMEM_THREADS", CMD_MODEL | CMD_PROFILE, "N", "compute threads of a CPU device (all)") \
-    X(TEXT, json, "--json", NULL, CMD_RUN | CMD_BENCH | CMD_PLAN | CMD_COMPILE | CMD_PROFILE, "FILE", "write figures as JSON") \
+    X(TEXT, json, "--json", NULL, CMD_RUN | CMD_BENCH | CMD_PLANS | CMD_COMPILE | CMD_PROFILE, "FILE", "write figures as JSON") \
     X(TEXT, trace, "--trace", NULL, CMD_RUN, "FILE", "write a timeline for Perfetto")                                \
     X(TEXT, slab, "--slab", NULL, CMD_MODEL, "BYTES", "largest slab of a weight (chosen at open)")                   \
     X(COUNT, read_depth, "--read-depth", NULL, CMD_MODEL, "N", "reads in flight (chosen at open)")                   \
@@ -39,15 +40,17 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(TEXT, disk_rate, "--disk-rate", NULL, CMD_MODEL, "BYTES", "bytes per second to plan with (profiled)")          \
     X(COUNT, program, "--program", NULL, CMD_MODEL, "N", "program of the pack (0)")                                  \
     X(FLAG, verify, "--verify", NULL, CMD_PLAN | CMD_INSPECT, NULL, "plan: check every constraint again; inspect: read and check every weight") \
+    X(TEXT, device_file, "--device-file", NULL, CMD_PLANS, "FILE|NAME", "plan for a described device: oneplus12, oneplus11, pixel8, mi6") \
+    X(TEXT, policy, "--policy", NULL, CMD_PLANS, "NAME", "a baseline policy's plan: preload-all, load-before-use, always-next, same-type, layer-buffers, published") \
     X(FLAG, minimum, "--minimum", NULL, CMD_PLAN, NULL, "print only the minimum budget in bytes")                    \
     X(FLAG, curve, "--curve", NULL, CMD_PLAN, NULL, "print latency and memory over budgets, from the minimum to off") \
     X(TEXT, html, "--html", NULL, CMD_PLAN, "FILE", "write the plan (with --curve, the curve too) as a page for a browser") \
-    X(TEXT, objective, "--objective", NULL, CMD_MODEL | CMD_COMPILE, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
-    X(TEXT, solver, "--solver", NULL, CMD_PLAN | CMD_COMPILE, "NAME", "opg: auto, labels, cpsat, greedy, width1, soften, preload, window (auto)") \
-    X(TEXT, time_limit, "--time-limit", NULL, CMD_PLAN | CMD_COMPILE, "SECONDS", "opg: of the solver (150)")                       \
-    X(TEXT, lambda, "--lambda", NULL, CMD_PLAN | CMD_COMPILE, "0..1", "opg: weight of preloaded memory against distance (0.9)")     \
-    X(TEXT, chunk, "--chunk", NULL, CMD_PLAN | CMD_COMPILE, "BYTES", "opg: chunk (256KiB; instances 1MiB)")                         \
-    X(TEXT, m_peak, "--m-peak", NULL, CMD_PLAN | CMD_COMPILE, "BYTES", "opg: cap on converted bytes in flight (500M)")              \
+    X(TEXT, objective, "--objective", NULL, CMD_RUN | CMD_PLAN | CMD_BENCH | CMD_COMPILE, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \
+    X(TEXT, solver, "--solver", NULL, CMD_PLANS | CMD_COMPILE, "NAME", "opg: auto, labels, cpsat, greedy, width1, soften, preload, window (auto)") \
+    X(TEXT, time_limit, "--time-limit", NULL, CMD_PLANS | CMD_COMPILE, "SECONDS", "opg: of the solver (150)")                       \
+    X(TEXT, lambda, "--lambda", NULL, CMD_PLANS | CMD_COMPILE, "0..1", "opg: weight of preloaded memory against distance (0.9)")     \
+    X(TEXT, chunk, "--chunk", NULL, CMD_PLANS | CMD_COMPILE, "BYTES", "opg: chunk (256KiB; instances 1MiB)")                         \
+    X(TEXT, m_peak, "--m-peak", NULL, CMD_PLANS | CMD_COMPILE, "BYTES", "opg: cap on converted bytes in flight (500M)")              \
     X(TEXT, instance, "--instance", NULL, CMD_PLAN, "u:A..f:C", "opg: of the graph and a class table, no device: see docs/planning.md") \
     X(TEXT, profile, "--profile", NULL, CMD_PLAN | CMD_COMPILE, "FILE|table", "opg: kernel times and load capacities of a device profile, or the class table") \
     X(FLAG, fusion, "--fusion", NULL, CMD_PLAN | CMD_COMPILE, NULL, "opg: split fused steps where that lowers the objective")        \

@@ -26,9 +26,12 @@ int cli_describe_device(const cli_options *options, const flashmem_run_options *
 bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to) {
     double chunk = 0, m_peak = 0;
     bool   overlap = options->objective && !strcmp(options->objective, "opg");
+    bool   published = options->policy && !strcmp(options->policy, "published"); /* replays such a plan */
     if (options->objective && !overlap && strcmp(options->objective, "timed"))
         return cli_usage("--objective is timed or opg, not '%s'", options->objective);
-    if (!overlap && !options->instance) {
+    if (options->policy && (overlap || options->instance))
+        return cli_usage("--policy and --objective opg: a policy's plan has no other objective");
+    if (!overlap && !options->instance && !published) {
         const char *only = options->solver         ? "--solver"
                            : options->time_limit   ? "--time-limit"
                            : options->lambda       ? "--lambda"
@@ -47,12 +50,12 @@ bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to) 
             "--save keeps the plan in the pack that it is of: %s is a model; compile it, or compile it with "
             "--objective opg",
             options->path);
-    to->objective = FLASHMEM_OBJECTIVE_OPG;
+    if (!published) to->objective = FLASHMEM_OBJECTIVE_OPG;
     to->solver = options->solver;
     to->fusion = options->fusion;
     to->instance = options->instance;
     if (options->profile) to->profile = options->profile;
-    else if (!to->instance && !cli_is_pack(options->path)) to->instance = "u:A";
+    else if (!published && !to->instance && !cli_is_pack(options->path)) to->instance = "u:A";
     if (options->time_limit && !cli_parse_number("--time-limit", options->time_limit, 1e-3, 1e6, &to->time_limit))
         return false;
     if (options->lambda && !cli_parse_number("--lambda", options->lambda, 0, 1, &to->lambda)) return false;

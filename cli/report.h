@@ -6,6 +6,7 @@
 
 #include "flashmem/compile.h"
 #include "flashmem/run.h"
+#include "flashmem/simulation.h"
 #include "pack_cache.h"
 
 /* Of one process's runs; milliseconds unless named otherwise. */
@@ -23,6 +24,7 @@ int cli_report_save(json_t *root, const char *path);
 
 int cli_report_run(const char *path, const cli_pack *pack, const flashmem_stats *first, const flashmem_stats *last,
                    const cli_run_figures *figures);
+int cli_report_simulation(const char *path, const flashmem_plan *plan, const flashmem_simulation *simulation);
 int cli_report_compile(const char *path, const flashmem_compile_report *report, uint64_t peak_bytes);
 
 #endif

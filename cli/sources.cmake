@@ -10,7 +10,9 @@ set(FM_CLI_SOURCES
     cli/cmd_plan.c
     cli/cmd_probe.c
     cli/cmd_run.c
+    cli/cmd_simulate.c
     cli/console.c
+    cli/device_file.c
     cli/inputs.c
     cli/main.c
     cli/options.c
@@ -18,7 +20,9 @@ set(FM_CLI_SOURCES
     cli/overlap.c
     cli/pack_cache.c
     cli/plan_text.c
+    cli/planning.c
     cli/report.c
+    cli/report_simulation.c
 )
 
 # What a plan is shown as: text, JSON, a page.  Scripts in the order in which they need each other.

@@ -155,6 +155,7 @@ static flashmem_status plan_timed(flashmem_planner *p, const flashmem_plan_optio
     if (o->step_seconds && o->step_seconds_count != p->program.step_count)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "times of %u kernel steps, '%s' has %u", o->step_seconds_count,
                        p->path, p->program.step_count);
+    if (o->policy && strcmp(o->policy, "published") == 0) FM_TRY(fm_planner_published(p, o, out, err));
     double    begin = fm_clock_seconds();
     fm_budget budget = { o->budget_kind, o->budget_value, r->device.memory_bytes, p->weight_bytes };
     FM_TRY(fm_replay_make_within(&p->packed, &p->program, &budget, r, &log, out->arena, &out->replay, err));
@@ -162,6 +163,7 @@ static flashmem_status plan_timed(flashmem_planner *p, const flashmem_plan_optio
     FM_TRY(fm_replay_verify(&p->packed, &p->program, r, &out->replay, err));
     fm_plan_view(&p->packed, &p->program, r, &out->replay, out->arena, &out->plan);
     out->plan.seconds = seconds;
+    if (r->overlap) fm_planner_note_published(out);
     out->plan.budget_bytes = r->automatic || r->minimum || r->budget == UINT64_MAX ? out->replay.peak : r->budget;
     return FLASHMEM_OK;
 }

@@ -60,6 +60,10 @@ flashmem_status fm_planner_program(flashmem_planner *planner, const flashmem_pla
 /* planner_fusion.c: out's overlap plan made again with the fused steps split that its capacities ask for. */
 flashmem_status fm_planner_fusion(flashmem_planner *planner, const flashmem_plan_options *options,
                                   const fm_overlap_options *solver, fm_planned *out, flashmem_error *err);
+/* planner_policy.c: out's request made that of the published policy; what the view of its replay lacks. */
+flashmem_status fm_planner_published(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
+                                     flashmem_error *err);
+void            fm_planner_note_published(fm_planned *out);
 flashmem_status fm_planner_instance(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
                                     flashmem_error *err);
 

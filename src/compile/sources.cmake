@@ -82,6 +82,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/planner_fusion.c
     src/compile/planner_overlap.c
     src/compile/planner_profile.c
+    src/compile/planner_policy.c
     src/compile/planner_save.c
     src/compile/planner_simulate.c)
 

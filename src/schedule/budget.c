@@ -37,7 +37,8 @@ flashmem_status fm_replay_make_within(const fm_packed *packed, const fm_program 
     FM_TRY(set_budget(budget, request, err));
     flashmem_status status = fm_replay_make(packed, program, request, log, arena, out, &first);
     if (status == FLASHMEM_OK) return FLASHMEM_OK;
-    if (status != FLASHMEM_BUDGET || budget->kind != FLASHMEM_BUDGET_PERCENT)
+    bool raise = status == FLASHMEM_BUDGET && budget->kind == FLASHMEM_BUDGET_PERCENT;
+    if (!raise || (out->minimum && out->minimum <= request->budget)) /* a policy needs more */
         return fm_fail(err, status, "%s", first.message);
     request->minimum = true;
     FM_TRY(fm_replay_make(packed, program, request, log, arena, out, err));

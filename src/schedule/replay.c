@@ -403,6 +403,7 @@ flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program,
     if (request->stored) return fm_replay_make_overlap(&m.facts, log, out, err);
     make_candidates(&m);
     FM_TRY(find_minimum(&m, err));
+    out->minimum = m.minimum_bytes;
     if (request->policy) FM_TRY(solve_policy(&m, out, err));
     else solve(&m, out);
     fm_debug(log, "plan",

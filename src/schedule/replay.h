@@ -113,7 +113,8 @@ typedef struct fm_replay {
     const char *policy;      /* NULL: the timed plan, which reads in order of first use */
 } fm_replay;
 
-/* Solves.  BUDGET: below the minimum, or below what the policy needs; the message states it.  INVALID_ARGUMENT: no such
+/* Solves.  BUDGET: below the minimum, or below what the policy needs (out->minimum is set then); the message
+ * states it.  INVALID_ARGUMENT: no such
  * policy, or not the arrays it wants.  UNSUPPORTED: the stored plan was made for another cut; BAD_PACK: it
  * does not say what becomes of each object, or breaks its own memory cap.  All arrays come from arena. */
 flashmem_status fm_replay_make(const fm_packed *pack, const fm_program *program, const fm_replay_request *request,
