@@ -53,7 +53,7 @@ typedef struct flashmem_device {
     double   flops_per_second[FLASHMEM_COST_CLASSES];
     double   bytes_per_second;
     double   disk_bytes_per_second;
-    double   request_seconds;         /* of a read that depth does not hide */
+    double   request_seconds;         /* from a read's submission to its first byte; hidden while others are in flight */
     double   convert_bytes_per_second;/* staging slot to image; 0: in place, nothing is converted */
     double   check_bytes_per_second;  /* checksums of arriving bytes; 0: hidden */
     double   load_bytes_per_second;   /* of the path that a kernel loads by: capacity = growth * seconds * this */

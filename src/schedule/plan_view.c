@@ -167,11 +167,11 @@ static void view_images(const view *v, flashmem_plan *out) {
 }
 
 /* No plan of this cut can be faster than its disk or its compute; latency is the objective. */
-static void bound_latency(const fm_replay_request *request, const char *policy, flashmem_plan *out) {
+static void bound_latency(const fm_replay_request *request, const fm_replay *r, flashmem_plan *out) {
     double compute = request->device.startup_seconds + out->compute_seconds;
     out->disk_seconds = (double)out->read_bytes / request->device.disk_bytes_per_second;
-    out->objective_kind = policy ? policy : "timed";
-    out->solver = policy ? "rule" : "recursion";
+    out->objective_kind = r->policy ? r->policy : "timed";
+    out->solver = r->policy ? "rule" : r->rule ? r->rule : "recursion";
     out->capacities = "none";
     out->objective = out->latency;
     out->bound = out->disk_seconds > compute ? out->disk_seconds : compute;
@@ -217,7 +217,7 @@ void fm_plan_view(const fm_packed *packed, const fm_program *program, const fm_r
     view_objects(&v, out);
     view_values(&v, out);
     view_images(&v, out);
-    bound_latency(request, r->policy, out);
+    bound_latency(request, r, out);
     if (request->stored) fm_plan_view_overlap(packed, program, request->stored, r, arena, out);
     out->live_bound_bytes = live_bound(out);
 }

@@ -36,6 +36,7 @@ typedef struct maker {
     fm_placed       minimum; /* of the last candidate, whose slabs are the smallest */
     uint64_t        minimum_bytes, minimum_bound;
     uint64_t        budget;      /* what the plan may take, images and staging included */
+    double          target;      /* one run in an explicit budget: what a simple rule would take; 0: no such plan */
     double         *search_left; /* automatic: placements of one thing that searches may still make */
     fm_arena       *arena;
 } maker;
@@ -300,6 +301,7 @@ static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
     if (whole <= cap && !automatic && place_all_resident(m, cut, cap, out)) return true;
     if (problem.cap > whole) problem.cap = whole; /* more changes nothing */
     uint64_t stream_cap = fm_timed_least_memory(&problem, LATENCY_SLACK, problem.cap, m->arena);
+    if (m->target > 0) return fm_replay_place_explicit(&m->facts, cut, cap, stream_cap, m->target, out);
     if (automatic ? !place_tightly(m, cut, stream_cap, cap, out) : !place_streamed(m, cut, stream_cap, cap, out)) {
         stream_cap = least_cap(m, cut);
         if (!place_streamed(m, cut, stream_cap, cap, out)) return false;
@@ -331,6 +333,18 @@ static flashmem_status find_minimum(maker *m, flashmem_error *err) {
                    m->budget, m->minimum_bytes, (double)m->minimum_bytes * 1e-6);
 }
 
+/* Of one run in an explicit budget. */
+static void set_target(maker *m) {
+    m->target = 0;
+    if (m->facts.request->automatic || !m->facts.request->once) return;
+    m->target = 1e300;
+    for (uint32_t i = 0; i < m->candidate_count; i++) {
+        const fm_cut *cut = &m->candidates[i].cut;
+        double        latency = fm_replay_rule_latency(&m->facts, cut, region_cap(m, cut));
+        if (latency >= 0 && latency < m->target) m->target = latency;
+    }
+}
+
 /* Keeps the best of the candidates that can be placed; usually the first is. */
 static void solve(maker *m, fm_replay *out) {
     const fm_cut *best_cut = NULL;
@@ -339,28 +353,39 @@ static void solve(maker *m, fm_replay *out) {
     double        least = 0, search_left = -1;
     m->search_left = &search_left;
     time_candidates(m);
+    set_target(m);
     if (automatic) measure_candidates(m);
     for (candidate *c; (c = next_candidate(m));) {
         fm_placed placed;
-        if (!automatic && best_cut && c->latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;
+        bool      beaten = best_cut && m->target > 0 && best.plan.latency > m->target; /* by a simple rule */
+        double    wanted = best_cut ? best.plan.latency * (beaten ? 1 : 1 - SLAB_SLACK) : 0;
+        if (!automatic && best_cut && c->latency >= wanted) continue;
         if (!place_candidate(m, c, &placed)) continue;
         double memory = (double)(placed.total + c->cut.fixed);
-        if (best_cut && (automatic ? memory >= least : placed.plan.latency >= best.plan.latency * (1 - SLAB_SLACK)))
-            continue;
+        if (best_cut && (automatic ? memory >= least : placed.plan.latency >= wanted)) continue;
         best = placed;
         best_cut = &c->cut;
         least = memory;
+        if (m->target > 0 && placed.plan.latency > m->target) continue;
         if (automatic ? memory <= c->memory * (1 + PLACEMENT_LOSS)
                       : placed.plan.latency <= c->latency * (1 + LATENCY_SLACK + SLAB_SLACK))
             break; /* as predicted */
     }
-    const fm_cut    *cut = best_cut ? best_cut : &m->candidates[m->candidate_count - 1].cut;
-    const fm_placed *placed = best_cut ? &best : &m->minimum;
-    fm_replay_fill(&m->facts, cut, placed, m->minimum_bytes, m->minimum_bound, out);
+    if (!best_cut) best_cut = &m->candidates[m->candidate_count - 1].cut, best = m->minimum;
+    fm_cut      chosen = *best_cut;
+    const char *rule = NULL;
+    for (uint32_t i = 0; i < m->candidate_count && m->target > 0 && best.plan.latency > m->target; i++) {
+        fm_cut      cut = m->candidates[i].cut;
+        const char *name = fm_replay_place_rule(&m->facts, m->budget, &cut, &best);
+        if (name) chosen = cut, rule = name;
+    }
+    fm_replay_fill(&m->facts, &chosen, &best, m->minimum_bytes, m->minimum_bound, out);
+    out->rule = rule;
 }
 
 /* The slab size at which the policy is fastest. */
 static flashmem_status solve_policy(maker *m, fm_replay *out, flashmem_error *err) {
+    fm_policy     policy = fm_policy_find(m->facts.request->policy);
     const fm_cut *best_cut = NULL;
     uint64_t      least = UINT64_MAX;
     fm_placed     best;
@@ -368,7 +393,7 @@ static flashmem_status solve_policy(maker *m, fm_replay *out, flashmem_error *er
         fm_cut   *cut = &m->candidates[i].cut;
         fm_placed placed;
         uint64_t  needed;
-        bool      fits = fm_replay_place_policy(&m->facts, cut, m->budget, &placed, &needed);
+        bool      fits = fm_replay_place_policy(&m->facts, cut, policy, m->budget, &placed, &needed);
         if (needed < least) least = needed;
         if (!fits) continue;
         if (best_cut && placed.plan.latency >= best.plan.latency * (1 - SLAB_SLACK)) continue;

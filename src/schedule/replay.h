@@ -110,7 +110,8 @@ typedef struct fm_replay {
     uint64_t peak;           /* regions + images + staging: what the budget caps, to the byte */
     uint64_t minimum, minimum_bound; /* bytes promised; lower bound */
     double   latency, stall, average_bytes; /* predicted, first run */
-    const char *policy;      /* NULL: the timed plan, which reads in order of first use */
+    const char *policy;      /* NULL: the timed plan */
+    const char *rule;        /* timed plan that is the plan of this policy, whose placement came out faster; or NULL */
 } fm_replay;
 
 /* Solves.  BUDGET: below the minimum, or below what the policy needs (out->minimum is set then); the message

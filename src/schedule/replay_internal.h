@@ -108,10 +108,21 @@ typedef enum fm_place_effort {
  * memory is free.  out->plan gets what was possible and its times.  False: does not fit. */
 bool fm_replay_place(const fm_replay_facts *facts, const fm_cut *cut, const fm_timed_problem *problem, uint64_t limit,
                      fm_place_effort effort, fm_placed *out, fm_arena *scratch);
-/* Turns cut into what the request's policy plans with and places that; *least is what no placement of it is below.
+/* replay_explicit.c: the best latency that a simple rule would have within cap, were memory not fragmented; negative: none
+ * fits. */
+double fm_replay_rule_latency(const fm_replay_facts *facts, const fm_cut *cut, uint64_t cap);
+/* Places a plan of one run within cap: in stream_cap if that is no slower than target, else the fastest of several.
+ * False: none fits. */
+bool fm_replay_place_explicit(const fm_replay_facts *facts, const fm_cut *cut, uint64_t cap, uint64_t stream_cap,
+                              double target, fm_placed *out);
+/* What policies know of each launch. */
+fm_policy_step *fm_replay_describe_steps(const fm_replay_facts *facts, const fm_cut *cut);
+/* Turns cut into what the policy plans with and places that; *least is what no placement of it is below.
  * False: does not fit. */
-bool fm_replay_place_policy(const fm_replay_facts *facts, fm_cut *cut, uint64_t budget, fm_placed *out,
-                            uint64_t *least);
+bool fm_replay_place_policy(const fm_replay_facts *facts, fm_cut *cut, fm_policy policy, uint64_t budget,
+                            fm_placed *out, uint64_t *least);
+/* The fastest plan of a simple rule, if one is faster than out: replaces *cut and *out and returns its name, else NULL. */
+const char *fm_replay_place_rule(const fm_replay_facts *facts, uint64_t budget, fm_cut *cut, fm_placed *out);
 /* order[i]: the object that becomes number i. */
 void fm_replay_renumber(fm_replay *replay, const uint32_t *order, fm_arena *arena);
 

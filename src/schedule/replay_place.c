@@ -273,6 +273,7 @@ flashmem_status fm_replay_place_minimum(const fm_replay_facts *f, const fm_cut *
                        "the device allocates at most %llu bytes at once: too little for this model",
                        (unsigned long long)f->request->device.largest_allocation);
     if (last != best_order) place_in_order(&s, best_order, NULL, NULL);
+    advance(&s, scratch);
     memset(out->plan.wrap, 0, cut->object_count);
     fm_timed_replay(&problem, &out->plan);
     return FLASHMEM_OK;
@@ -290,7 +291,7 @@ bool fm_replay_place(const fm_replay_facts *f, const fm_cut *cut, const fm_timed
     for (int attempt = 0; attempt < attempts; attempt++) { /* as planned; slabs later; bundles late too */
         s.fixed = attempt < ORDERS;
         if (!place_in_order(&s, attempt % ORDERS, attempt < 2 * ORDERS ? after : NULL, after)) continue;
-        if (f->request->automatic && !cut->one_run) advance(&s, scratch);
+        if (!cut->one_run) advance(&s, scratch);
         if (!cut->one_run) read_ahead(&s, scratch);
         else memset(out->plan.wrap, 0, cut->object_count);
         fm_timed_replay(problem, &out->plan);

@@ -190,7 +190,7 @@ static void adapt(policy_cut *c) {
 
 /* --- what policies know of steps ---------------------------------------------------------------------------------- */
 
-static fm_policy_step *describe_steps(const fm_replay_facts *f, const fm_cut *cut) {
+fm_policy_step *fm_replay_describe_steps(const fm_replay_facts *f, const fm_cut *cut) {
     uint32_t        count = f->program->step_count;
     fm_policy_step *whole = fm_arena_array(f->arena, count, sizeof *whole);
     fm_policy_step *steps = fm_arena_array(f->arena, cut->step_count, sizeof *steps);
@@ -215,8 +215,8 @@ static const fm_policy_overlap *overlap_now(const policy_cut *c) {
     return now;
 }
 
-bool fm_replay_place_policy(const fm_replay_facts *f, fm_cut *cut, uint64_t budget, fm_placed *out, uint64_t *least) {
-    fm_policy        policy = fm_policy_find(f->request->policy);
+bool fm_replay_place_policy(const fm_replay_facts *f, fm_cut *cut, fm_policy policy, uint64_t budget, fm_placed *out,
+                            uint64_t *least) {
     policy_cut       c = { .facts = f, .cut = cut, .overlap = f->request->overlap };
     fm_timed_problem problem = fm_replay_problem(f, cut, 0);
     uint32_t        *order = fm_arena_array(f->arena, cut->object_count, sizeof *order);
@@ -228,7 +228,7 @@ bool fm_replay_place_policy(const fm_replay_facts *f, fm_cut *cut, uint64_t budg
     uint64_t limit = budget > cut->fixed ? budget - cut->fixed : 0;
     problem = fm_replay_problem(f, cut, limit < INT64_MAX / 2 ? limit : INT64_MAX / 2);
     fm_placed_init(out, f, cut, f->arena);
-    fm_policy_wish(policy, &problem, describe_steps(f, cut), c.overlap ? overlap_now(&c) : NULL, order, out->plan.after,
+    fm_policy_wish(policy, &problem, fm_replay_describe_steps(f, cut), c.overlap ? overlap_now(&c) : NULL, order, out->plan.after,
                    f->arena);
     cut->read_order = problem.read_order = order;
     cut->one_run = true;

@@ -104,7 +104,7 @@ static flashmem_status check_requests(const fm_replay_verifier *v) {
     int64_t          steps = r->step_count, before = INT64_MIN;
     for (uint32_t i = 0; i < r->object_count; i++) {
         const fm_replay_object *o = &r->objects[i];
-        bool ours = i && !r->policy && !v->request->stored; /* others read in the order of their wishes */
+        bool ours = i && !r->policy && !r->rule && !v->request->stored; /* others read in the order of their wishes */
         if (ours && o->first < r->objects[i - 1].first) return BAD("object %u: read after one used later", i);
         if (ours && o->object == r->objects[i - 1].object && o->offset < r->objects[i - 1].offset)
             return BAD("object %u: read against the order of the file", i);

@@ -9,6 +9,7 @@ set(FM_SCHEDULE_SOURCES
     src/schedule/policy.c
     src/schedule/replay.c
     src/schedule/replay_cut.c
+    src/schedule/replay_explicit.c
     src/schedule/replay_facts.c
     src/schedule/replay_fill.c
     src/schedule/replay_images.c

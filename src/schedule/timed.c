@@ -143,10 +143,16 @@ bool fm_timed_solve_steady(const fm_timed_problem *p, fm_timed_plan *plan) {
 }
 
 static double read_seconds(const fm_timed_problem *p, const fm_timed_object *object) {
-    return p->request_seconds + (double)object->read_bytes / p->bandwidth;
+    return (double)object->read_bytes / p->bandwidth;
 }
 
 static double larger(double a, double b) { return a > b ? a : b; }
+
+/* End of reading an object that may be asked for at `free`, the disk being at work until `disk`: several requests are in
+ * flight, so that what one costs is hidden behind the others. */
+static double arrival_of(const fm_timed_problem *p, const fm_timed_object *object, double free, double disk) {
+    return larger(disk, free + p->request_seconds) + read_seconds(p, object);
+}
 
 /* Largest sum over the steps of what the intervals after+1..last say. */
 static uint64_t structural_peak(const fm_timed_problem *p, const fm_timed_plan *plan) {
@@ -185,8 +191,9 @@ void fm_timed_replay(const fm_timed_problem *p, fm_timed_plan *plan) {
         for (; read < p->object_count && plan->due[read_at(p, read)] <= k; read++) {
             uint32_t o = read_at(p, read);
             bool     at_start = plan->wrap[o] || plan->after[o] < 0;
-            plan->request[o] = at_start ? disk : larger(disk, plan->end[plan->after[o]]);
-            plan->arrival[o] = disk = plan->request[o] + read_seconds(p, &p->objects[o]);
+            double   free = at_start ? 0 : plan->end[plan->after[o]];
+            plan->request[o] = larger(disk, free);
+            plan->arrival[o] = disk = arrival_of(p, &p->objects[o], free, disk);
             arrived = disk;
         }
         if (arrived > device) plan->stall += arrived - device;
@@ -215,7 +222,7 @@ double fm_timed_period(const fm_timed_problem *p, const fm_timed_plan *plan, fm_
                 double free = plan->wrap[o]        ? (run ? previous[plan->after[o]] : 0)
                               : plan->after[o] < 0 ? begin
                                                    : end[plan->after[o]];
-                arrived = disk = larger(disk, free) + read_seconds(p, &p->objects[o]);
+                arrived = disk = arrival_of(p, &p->objects[o], free, disk);
             }
             device = end[k] = larger(device, arrived) + conversion_of(p, k, run == 0, &used) + p->steps[k].seconds;
         }
@@ -288,7 +295,7 @@ void fm_timed_delay_reads(const fm_timed_problem *p, fm_timed_plan *plan) {
         latest = (due < latest ? due : latest) - read_seconds(p, object);
         if (object->resident) continue;
         int32_t k = (int32_t)step - 1 < limit ? (int32_t)step - 1 : limit;
-        while (k > plan->after[o] && plan->end[k] > latest) k--;
+        while (k > plan->after[o] && plan->end[k] + p->request_seconds > latest) k--;
         if (!plan->wrap[o] && k > plan->after[o]) plan->after[o] = k;
         limit = plan->wrap[o] ? FM_AFTER_START : plan->after[o];
     }

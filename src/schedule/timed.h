@@ -32,7 +32,7 @@ typedef struct fm_timed_problem {
     const fm_timed_step   *steps;   uint32_t step_count;
     const fm_timed_object *objects; uint32_t object_count;
     double   bandwidth;       /* bytes per second */
-    double   request_seconds; /* cost of one request that depth does not hide */
+    double   request_seconds; /* from asking for an object to its first byte, where the disk is idle meanwhile */
     double   startup_seconds; /* step 0 of the first run cannot start before */
     uint64_t cap;             /* bytes over objects + live activations */
     const uint32_t *read_order; /* [object_count] objects in the order in which they are read; NULL: as numbered */

@@ -57,12 +57,14 @@ static flashmem_status check_times(const fm_timed_problem *p, const fm_timed_pla
     for (uint32_t n = 0; n < p->object_count; n++) {
         uint32_t               o = nth_read(p, n);
         const fm_timed_object *object = &p->objects[o];
-        double                 took = p->request_seconds + (double)object->read_bytes / p->bandwidth;
-        if (!close_to(plan->arrival[o], plan->request[o] + took))
+        bool                   waits = !plan->wrap[o] && plan->after[o] >= 0;
+        double                 ready = (waits ? plan->end[plan->after[o]] : 0) + p->request_seconds;
+        double                 begin = ready > disk ? ready : disk;
+        if (!close_to(plan->arrival[o], begin + (double)object->read_bytes / p->bandwidth))
             return BAD("object %u: its read takes another time", o);
         if (plan->request[o] < disk && !close_to(plan->request[o], disk)) return BAD("object %u: two reads at once", o);
         disk = plan->arrival[o];
-        if (!plan->wrap[o] && plan->after[o] >= 0 && plan->request[o] < plan->end[plan->after[o]])
+        if (waits && plan->request[o] < plan->end[plan->after[o]])
             return BAD("object %u: requested before step %d has ended", o, plan->after[o]);
         if (plan->start[object->first] < plan->arrival[o]) return BAD("object %u: arrives after its first use", o);
     }
@@ -113,10 +115,11 @@ static double read_object(checker *c, uint32_t run, uint32_t n, int64_t *live) {
     double                  wait = run ? c->ends[run * steps - 1] : 0;
     if (c->plan->wrap[o]) wait = run ? c->ends[(run - 1) * steps + (uint32_t)after] : 0;
     else if (after >= 0) wait = c->ends[run * steps + (uint32_t)after];
-    if (wait > c->disk) c->disk = wait;
+    double asked = wait > c->disk ? wait : c->disk;
     if (object->resident) *live += (int64_t)object->bytes; /* set aside from the start */
-    else c->events[c->count++] = (event){ c->disk, (int64_t)object->bytes, 1 };
-    return c->disk += p->request_seconds + (double)object->read_bytes / p->bandwidth;
+    else c->events[c->count++] = (event){ asked, (int64_t)object->bytes, 1 };
+    if (wait + p->request_seconds > c->disk) c->disk = wait + p->request_seconds;
+    return c->disk += (double)object->read_bytes / p->bandwidth;
 }
 
 static void play_run(checker *c, uint32_t run, int64_t *live) {

@@ -98,8 +98,10 @@ static bool play(const fm_timed_problem *p, const int *after, double *starts, do
     for (uint32_t k = 0, o = 0; k < p->step_count; k++) {
         double convert = 0;
         for (; o < p->object_count && p->objects[o].first == k; o++) {
-            requests[o] = after[o] < 0 ? disk : fmax(disk, ends[after[o]]);
-            disk = requests[o] + p->request_seconds + (double)p->objects[o].read_bytes / p->bandwidth;
+            double free = after[o] < 0 ? 0 : ends[after[o]];
+            /* what hides its cost is in flight, and has its memory */
+            requests[o] = p->request_seconds > 0 ? fmax(o ? requests[o - 1] : 0, free) : fmax(disk, free);
+            disk = fmax(disk, free + p->request_seconds) + (double)p->objects[o].read_bytes / p->bandwidth;
             device = fmax(device, disk);
             convert += p->objects[o].convert_seconds;
         }

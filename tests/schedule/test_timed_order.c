@@ -56,8 +56,8 @@ static double play(const fm_timed_problem *p, const int32_t *after, double *star
         double convert = 0;
         for (; read < p->object_count && naive_due(p, read) <= k; read++) {
             uint32_t o = p->read_order[read];
-            if (after[o] >= 0) disk = fmax(disk, ends[after[o]]);
-            arrivals[o] = disk += p->request_seconds + (double)p->objects[o].read_bytes / p->bandwidth;
+            disk = fmax(disk, (after[o] >= 0 ? ends[after[o]] : 0) + p->request_seconds);
+            arrivals[o] = disk += (double)p->objects[o].read_bytes / p->bandwidth;
         }
         for (uint32_t o = 0; o < p->object_count; o++) {
             if (p->objects[o].first != k) continue;
