@@ -39,6 +39,7 @@ typedef struct simulator {
     activity disk, checker, device;
     bool     rows_on_disk;
     double   rows_bytes;   /* a launch waits for that many bytes of rows to be read, or 0 */
+    double   rows_from;    /* ... once its conversions are done */
     uint32_t launch, need; /* the launch at hand, and the first of its needs that is not met */
     uint32_t ended;        /* launches that have ended */
     double   free_at;      /* when the device was free for the launch at hand */
@@ -72,10 +73,10 @@ static bool start_disk(simulator *s) {
     double rate = s->in->device->disk_bytes_per_second;
     if (s->disk.busy) return false;
     if (s->rows_bytes > 0) {
-        double seconds = s->rows_bytes / rate;
-        s->disk = (activity){ true, s->now + seconds };
+        double seconds = s->rows_bytes / rate, begin = s->rows_from > s->now ? s->rows_from : s->now;
+        s->disk = (activity){ true, begin + seconds };
         s->rows_on_disk = true;
-        s->device.until = s->now + s->seconds[s->launch];
+        s->device.until = begin + s->seconds[s->launch];
         s->out->read_bytes += (uint64_t)s->rows_bytes;
         s->out->disk_seconds += seconds;
         return true;
@@ -133,6 +134,7 @@ static bool start_launch(simulator *s) {
     s->device = (activity){ true, s->now + step->convert + s->seconds[s->launch] };
     if (rows > 0) { /* the disk sets the end */
         s->rows_bytes = rows;
+        s->rows_from = s->now + step->convert;
         s->device.until = 1e300;
     }
     return true;

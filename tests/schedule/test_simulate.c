@@ -190,6 +190,32 @@ static bool make_policy(const model *m, fm_replay_request *request, uint32_t i, 
     return status == FLASHMEM_OK;
 }
 
+/* Pieces converted before a step that reads rows. */
+static void test_simulate__rows_wait_for_conversions(void **state) {
+    (void)state;
+    model               m;
+    fm_arena           *arena = fm_arena_create();
+    fm_replay           ours, r;
+    flashmem_simulation s;
+    flashmem_error      err = { 0 };
+    srand(5);
+    model_gpt(&m, true, true, 16, 2, 512, 9000);
+    fm_replay_request request = model_request(&m, UINT64_MAX);
+    request.device.convert_bytes_per_second = 1e7;
+    request.slab_bytes = 4 << 20;
+    plan(&m, &request, arena, &ours);
+    fm_policy_overlap overlap = *any_overlap(&ours, arena);
+    assert_true(overlap.load_count > 0 && overlap.loads[0].step == 0);
+    request.policy = "published";
+    request.overlap = &overlap;
+    if (fm_replay_make(&m.pack.packed, &m.program, &request, &quiet, arena, &r, &err)) fail_msg("%s", err.message);
+    fm_simulate_input in = input_of(&m, &r, &request.device);
+    simulate(&in, arena, &s);
+    assert_true(s.steps[0].convert > 0.01 && s.steps[0].start >= 0.035 + s.steps[0].convert);
+    model_free(&m);
+    fm_arena_destroy(arena);
+}
+
 static void test_simulate__every_policy_verifies(void **state) {
     (void)state;
     int done = 0, stalls = 0;
@@ -382,6 +408,7 @@ int main(void) {
         cmocka_unit_test(test_simulate__by_hand),
         cmocka_unit_test(test_simulate__conversions_by_hand),
         cmocka_unit_test(test_simulate__rows_take_the_disk),
+        cmocka_unit_test(test_simulate__rows_wait_for_conversions),
         cmocka_unit_test(test_simulate__every_policy_verifies),
         cmocka_unit_test(test_simulate__agrees_with_the_recursion),
         cmocka_unit_test(test_simulate_verify__rejects_every_damage),
