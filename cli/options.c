@@ -273,6 +273,7 @@ bool cli_run_options(const cli_options *from, flashmem_run_options *to) {
     to->read_bytes = (uint32_t)read;
     to->disk_rate = rate;
     to->device = from->device;
+    to->policy = from->policy;
     to->serial = from->serial;
     if (from->threads >= 0) to->threads = (uint32_t)from->threads;
     if (from->read_depth >= 0) to->read_depth = (uint32_t)from->read_depth;

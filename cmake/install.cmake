@@ -5,6 +5,7 @@ include(CMakePackageConfigHelpers)
 install(DIRECTORY include/flashmem DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 if(TARGET flashmem)
     install(TARGETS flashmem RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    install(DIRECTORY devices DESTINATION ${CMAKE_INSTALL_DATADIR}/flashmem FILES_MATCHING PATTERN "*.json")
 endif()
 
 function(fm_install_half half description private_libs)

@@ -39,6 +39,8 @@ typedef struct flashmem_run_options {
     void                *user;
     flashmem_objective   objective;    /* OPG: the overlap plan that the pack has for this program and memory path, as it
                                           is; a pack without one, or with one that does not fit, is refused */
+    const char          *policy;       /* a baseline policy's plan instead of ours (flashmem_policy_name of planner.h, but
+                                          for the one that follows an overlap plan), or NULL */
 } flashmem_run_options;
 
 /* Sets size, budget auto, and 0 or NULL elsewhere. */

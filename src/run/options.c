@@ -46,6 +46,9 @@ static flashmem_status check_options(const flashmem_run_options *o, flashmem_err
                        o->read_bytes);
     if ((unsigned)o->objective > FLASHMEM_OBJECTIVE_OPG)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "objective %u", (unsigned)o->objective);
+    if (o->objective == FLASHMEM_OBJECTIVE_OPG && o->policy)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "policy '%s': an overlap plan leaves nothing to a policy",
+                       o->policy);
     if (o->objective == FLASHMEM_OBJECTIVE_OPG && o->slab_bytes)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
                        "slabs of %" PRIu64 " bytes: an overlap plan is replayed in the slabs that it was made for",
@@ -73,6 +76,7 @@ flashmem_status fm_options_take(flashmem_model *model, const flashmem_run_option
     model->log = (fm_log){ model->options.log, model->options.user };
     model->selector = fm_arena_strdup(model->arena, model->options.device ? model->options.device : "");
     model->options.device = model->selector;
+    if (model->options.policy) model->options.policy = fm_arena_strdup(model->arena, model->options.policy);
     if (model->options.cache_dir) {
         model->cache_folder = fm_arena_strdup(model->arena, model->options.cache_dir);
     } else {
@@ -211,6 +215,7 @@ flashmem_status fm_options_plan(flashmem_model *model, flashmem_error *err) {
     model->request = (fm_replay_request){ .slab_bytes = model->options.slab_bytes,
                                           .read_depth = model->options.read_depth,
                                           .once = model->options.runs == 1,
+                                          .policy = model->options.policy,
                                           .read_bytes = model->options.read_bytes };
     set_device(model);
     if (model->options.objective == FLASHMEM_OBJECTIVE_OPG) FM_TRY(find_overlap(model, err));

@@ -58,7 +58,7 @@ void fm_replay_fill(const fm_replay_facts *f, const fm_cut *cut, const fm_placed
         .minimum_bound = minimum_bound,
         .latency = placed->plan.latency,
         .stall = placed->plan.stall,
-        .policy = f->request->policy,
+        .policy = f->request->policy ? fm_policy_name(fm_policy_find(f->request->policy)) : NULL,
     };
     memcpy(out->region_bytes, placed->region_bytes, sizeof out->region_bytes);
     out->average_bytes = fm_timed_average_memory(&problem, &placed->plan) + (double)cut->fixed;
