@@ -170,17 +170,23 @@ static void find_folders(char folders[FOLDERS][PATH_MAX]) {
     snprintf(folders[3], sizeof folders[3], "%s/../../../devices", program);
 }
 
+static int is_description(const struct dirent *entry) {
+    size_t length = strlen(entry->d_name);
+    return length > 5 && !strcmp(entry->d_name + length - 5, ".json");
+}
+
+/* Of the first folder that has any. */
 static void list_names(char folders[FOLDERS][PATH_MAX], char *names, size_t bytes) {
     names[0] = 0;
-    for (int i = 0; i < FOLDERS; i++) {
-        DIR *folder = folders[i][0] ? opendir(folders[i]) : NULL;
-        for (struct dirent *entry; folder && (entry = readdir(folder));) {
-            size_t length = strlen(entry->d_name), used = strlen(names);
-            if (length <= 5 || strcmp(entry->d_name + length - 5, ".json")) continue;
-            snprintf(names + used, bytes - used, "%s%.*s", used ? ", " : "", (int)length - 5, entry->d_name);
+    for (int i = 0; i < FOLDERS && !names[0]; i++) {
+        struct dirent **found = NULL;
+        int             count = folders[i][0] ? scandir(folders[i], &found, is_description, alphasort) : 0;
+        for (int n = 0; n < count; n++) {
+            size_t used = strlen(names), length = strlen(found[n]->d_name) - 5;
+            snprintf(names + used, bytes - used, "%s%.*s", used ? ", " : "", (int)length, found[n]->d_name);
+            free(found[n]);
         }
-        if (folder) closedir(folder);
-        if (names[0]) return;
+        free(found);
     }
 }
 

@@ -100,6 +100,16 @@ static void test_open__refuses_what_cannot_take_effect(void **state) {
     expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "objective 2");
     o.size = offsetof(flashmem_run_options, objective); /* of a version before it */
     flashmem_model_close(open_model(&o, NULL));
+    o = options_for(25);
+    o.policy = "published";
+    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "there is none here");
+    o.policy = "sometimes";
+    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "no policy is called 'sometimes'");
+    o.objective = FLASHMEM_OBJECTIVE_OPG;
+    expect_open(&o, FLASHMEM_INVALID_ARGUMENT, "leaves nothing to a policy");
+    o.objective = FLASHMEM_OBJECTIVE_TIMED;
+    o.size = offsetof(flashmem_run_options, policy); /* of a version before it */
+    flashmem_model_close(open_model(&o, NULL));
 }
 
 static void test_open__budget_below_the_minimum_states_it(void **state) {

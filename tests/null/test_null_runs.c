@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "run/model.h"
+#include "schedule/policy.h"
 #include "tests/base/cmocka_setup.h"
 #include "tests/null/synthetic.h"
 #include "tests/run/faulty_reads.h"
@@ -118,6 +119,32 @@ static void test_run__same_outputs_through_images(void **state) {
         };
         check_all_budgets(&what);
     }
+}
+
+/* Reads in other orders and at other times: the same outputs, in later runs too. */
+static void test_run__same_outputs_with_every_policy(void **state) {
+    (void)state;
+    int ran = 0;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        fm_synthetic what = { .seed = seed,
+                              .steps = 6,
+                              .weight_bytes = 3u << 19,
+                              .rows = 20,
+                              .computed_rows = seed % 2 ? 17 : 0,
+                              .tied = seed == 3,
+                              .half = seed == 2,
+                              .texture = seed % 2 == 0 };
+        fm_synthetic_write(&what, path);
+        flashmem_run_options o = options_for(FLASHMEM_BUDGET_OFF, 0);
+        uint64_t             expected = outputs_of(&o, NULL, 2, NULL);
+        for (uint32_t i = 0; i < FM_POLICY_PUBLISHED; i++) {
+            o = options_for(i == FM_POLICY_PRELOAD_ALL ? FLASHMEM_BUDGET_OFF : FLASHMEM_BUDGET_PERCENT, 90);
+            o.policy = fm_policy_name(i);
+            assert_true(outputs_of(&o, NULL, 3, NULL) == expected);
+            ran++;
+        }
+    }
+    assert_int_equal(ran, 20);
 }
 
 /* Every image gets an object of its own and is copied in three parts, the first two before earlier steps. */
@@ -346,6 +373,7 @@ int main(void) {
         cmocka_unit_test(test_step_times__of_conversions),
         cmocka_unit_test(test_run__same_outputs_at_every_budget),
         cmocka_unit_test(test_run__same_outputs_through_images),
+        cmocka_unit_test(test_run__same_outputs_with_every_policy),
         cmocka_unit_test(test_run__images_in_parts_are_the_same_images),
         cmocka_unit_test(test_run__slow_launches_and_fast_reads),
         cmocka_unit_test(test_run__every_backend_reads_the_same),
