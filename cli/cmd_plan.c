@@ -1,8 +1,10 @@
 /* flashmem plan: a plan as text or data, of a pack for the present device or of a model, which needs no weights. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
+#include "compare.h"
 #include "console.h"
 #include "curve.h"
 #include "flashmem/planner.h"
@@ -97,13 +99,19 @@ static int plan_with(const cli_options *options, cli_planning *p) {
 static int plan_model(const cli_options *options, const flashmem_run_options *run, const flashmem_plan_options *to) {
     cli_planning planning = { .to = *to };
     int          code = cli_planning_open(&planning, options, run);
-    if (!code) code = plan_with(options, &planning);
+    if (!code) code = options->compare ? cli_compare(options, &planning) : plan_with(options, &planning);
     cli_planning_close(&planning);
     return code;
 }
 
-/* What could not take effect beside --curve is refused. */
-static bool check_curve(const cli_options *options) {
+/* What could not take effect beside --curve or --compare is refused. */
+static bool check_what(const cli_options *options) {
+    if (options->run && !options->compare) return cli_usage("--run belongs to --compare");
+    if (options->compare && (options->curve || options->minimum || options->policy || options->html || options->verify))
+        return cli_usage(
+            "--compare prints one table of all policies: no --curve, --minimum, --policy, --html, --verify");
+    if (options->compare && options->objective && !strcmp(options->objective, "opg"))
+        return cli_usage("--compare is of timed plans; the published objective is its policy 'published'");
     if (!options->curve) return true;
     if (options->minimum) return cli_usage("--minimum and --curve: one thing can be printed");
     if (cli_option_given(options, &options->budget) && !options->json && !options->html)
@@ -117,10 +125,11 @@ int cmd_plan(const cli_options *options) {
     flashmem_run_options  run;
     flashmem_plan_options to;
     flashmem_plan_options_init(&to);
-    if (!cli_run_options(options, &run) || !cli_overlap_options(options, &to) || !check_curve(options)) return 2;
+    if (!cli_run_options(options, &run) || !cli_overlap_options(options, &to) || !check_what(options)) return 2;
     run.plan_only = 1;
     cli_catch_interrupt(cli_pack_interrupt);
-    if (!cli_is_pack(options->path) || options->device_file || options->policy) return plan_model(options, &run, &to);
+    if (!cli_is_pack(options->path) || options->device_file || options->policy || options->compare)
+        return plan_model(options, &run, &to);
     int code = cli_pack_get(&pack, options, &options->shapes);
     if (code) return code;
     code = plan_pack(options, &pack, &run, &to);

@@ -43,6 +43,8 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(TEXT, device_file, "--device-file", NULL, CMD_PLANS, "FILE|NAME", "plan for a described device: oneplus12, oneplus11, pixel8, mi6") \
     X(TEXT, policy, "--policy", NULL, CMD_RUN | CMD_PLANS, "NAME", "a baseline policy's plan: preload-all, load-before-use, always-next, same-type, layer-buffers, published") \
     X(FLAG, minimum, "--minimum", NULL, CMD_PLAN, NULL, "print only the minimum budget in bytes")                    \
+    X(FLAG, compare, "--compare", NULL, CMD_PLAN, NULL, "print every baseline policy beside our plan")               \
+    X(FLAG, run, "--run", NULL, CMD_PLAN, NULL, "compare: also run each, cold, and print what was measured")          \
     X(FLAG, curve, "--curve", NULL, CMD_PLAN, NULL, "print latency and memory over budgets, from the minimum to off") \
     X(TEXT, html, "--html", NULL, CMD_PLAN, "FILE", "write the plan (with --curve, the curve too) as a page for a browser") \
     X(TEXT, objective, "--objective", NULL, CMD_RUN | CMD_PLAN | CMD_BENCH | CMD_COMPILE, "timed|opg", "what the plan is for: least latency in the budget, or the published overlap problem (timed)") \

@@ -26,7 +26,7 @@ int cli_describe_device(const cli_options *options, const flashmem_run_options *
 bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to) {
     double chunk = 0, m_peak = 0;
     bool   overlap = options->objective && !strcmp(options->objective, "opg");
-    bool   published = options->policy && !strcmp(options->policy, "published"); /* replays such a plan */
+    bool   published = options->compare || (options->policy && !strcmp(options->policy, "published")); /* replay such a plan */
     if (options->objective && !overlap && strcmp(options->objective, "timed"))
         return cli_usage("--objective is timed or opg, not '%s'", options->objective);
     if (options->policy && (overlap || options->instance))

@@ -11,6 +11,7 @@ set(FM_CLI_SOURCES
     cli/cmd_probe.c
     cli/cmd_run.c
     cli/cmd_simulate.c
+    cli/compare.c
     cli/console.c
     cli/device_file.c
     cli/inputs.c

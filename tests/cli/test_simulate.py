@@ -151,3 +151,42 @@ def test_run__by_policy(flashmem, wide_pack, tmp_path, policy):
 
 def test_run__published_policy_needs_a_plan(flashmem, wide_pack):
     flashmem.fails("run", wide_pack, "--random-inputs", "1", "--policy", "published", says="there is none here")
+
+
+def test_compare__predicted(flashmem, wide_model, tmp_path):
+    path = tmp_path / "compare.json"
+    out = flashmem.ok("plan", wide_model, *PHONE, "--budget", "50%", "--compare", "--json", path).out
+    report = json.loads(path.read_text())
+    rows = {row["policy"]: row for row in report["compare"]}
+    assert list(rows) == ["timed", *POLICIES] and report["device"] == "OnePlus 12"
+    assert "does not fit: needs at least" in out and not rows["preload-all"]["fits"]
+    ours = rows["timed"]["predicted"]
+    for row in rows.values():
+        if row["fits"]:
+            assert ours["latency_ms"] <= row["predicted"]["latency_ms"] * (1 + 1e-9)
+            assert row["predicted"]["peak_bytes"] <= report["budget_bytes"]
+
+
+def test_compare__measured(flashmem, wide_pack, tmp_path):
+    path = tmp_path / "compare.json"
+    flashmem.ok("plan", wide_pack, "--device", "null", "--budget", "off", "--compare", "--run", "--json", path)
+    rows = {row["policy"]: row for row in json.loads(path.read_text())["compare"]}
+    for policy, row in rows.items():
+        assert ("measured" in row) == (policy != "published")
+    measured = rows["always-next"]["measured"]
+    assert 0 < measured["least_ms"] <= measured["latency_ms"] <= measured["greatest_ms"]
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--run"], "--run belongs to --compare"),
+        (["--compare", "--minimum"], "--compare prints one table"),
+        (["--compare", "--policy", "same-type"], "--compare prints one table"),
+        (["--compare", "--objective", "opg"], "--compare is of timed plans"),
+        (["--compare", "--run", *PHONE], "another"),
+        (["--policy", "always-next", "--objective", "opg"], "no other objective"),
+    ],
+)
+def test_compare__refused(flashmem, wide_model, arguments, says):
+    flashmem.fails("plan", wide_model, *arguments, code=2, says=says)

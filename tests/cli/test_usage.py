@@ -6,7 +6,7 @@ import subprocess
 import golden
 import pytest
 
-COMMANDS = ["compile", "run", "plan", "inspect", "devices", "bench", "profile", "probe"]
+COMMANDS = ["compile", "run", "plan", "simulate", "inspect", "devices", "bench", "profile", "probe"]
 
 
 def test_help__lists_the_commands(flashmem, request):
