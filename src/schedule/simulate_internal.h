@@ -10,7 +10,7 @@ typedef struct fm_simulate_need { /* that many bytes of an object, from its firs
     uint64_t bytes;
 } fm_simulate_need;
 
-/* What each launch waits for: its objects, whole, and what its conversions copy, in checksum units.  *first gets rows
+/* What each launch waits for: its objects, whole, what its conversions copy, and what an overlap plan wants there.  *first gets rows
  * per launch, [launches + 1]. */
 fm_simulate_need *fm_simulate_needs(const fm_simulate_input *input, uint32_t **first, fm_arena *arena);
 double            fm_simulate_convert_seconds(const fm_simulate_input *input, uint32_t convert);

@@ -18,23 +18,29 @@ double fm_simulate_row_bytes(const fm_simulate_input *in, uint32_t launch) {
     return work.rows * work.row_bytes;
 }
 
-/* The end of what a conversion copies, as it arrives: whole checksum units. */
-static fm_simulate_need need_of_convert(const fm_simulate_input *in, const fm_replay_convert *row) {
-    const fm_replay_image  *image = &in->replay->images[row->image];
-    const fm_replay_object *object = &in->replay->objects[image->object];
+/* The first bytes of an object, as they arrive: whole checksum units. */
+static fm_simulate_need first_bytes(const fm_simulate_input *in, uint32_t index, uint64_t bytes) {
+    const fm_replay_object *object = &in->replay->objects[index];
     uint64_t                unit = in->packed->objects[object->object].unit_bytes;
-    uint64_t                end = image->source + row->first_panel * in->packed->weights[image->weight].panel_bytes +
-                   converted_bytes(in, row);
-    end = (end + unit - 1) / unit * unit;
-    return (fm_simulate_need){ image->object, end < object->bytes ? end : object->bytes };
+    uint64_t                end = (bytes + unit - 1) / unit * unit;
+    return (fm_simulate_need){ index, end < object->bytes ? end : object->bytes };
+}
+
+/* Up to the end of what a conversion copies. */
+static fm_simulate_need need_of_convert(const fm_simulate_input *in, const fm_replay_convert *row) {
+    const fm_replay_image *image = &in->replay->images[row->image];
+    uint64_t               before = row->first_panel * in->packed->weights[image->weight].panel_bytes;
+    return first_bytes(in, image->object, image->source + before + converted_bytes(in, row));
 }
 
 fm_simulate_need *fm_simulate_needs(const fm_simulate_input *in, uint32_t **first, fm_arena *arena) {
     const fm_replay  *r = in->replay;
     uint32_t         *begin = fm_arena_array(arena, r->step_count + 2u, sizeof *begin);
-    fm_simulate_need *needs = fm_arena_array(arena, (size_t)r->use_count + r->convert_count, sizeof *needs);
+    size_t            most = (size_t)r->use_count + r->convert_count + r->arrival_count;
+    fm_simulate_need *needs = fm_arena_array(arena, most, sizeof *needs);
     for (uint32_t k = 0; k < r->step_count; k++) begin[k + 2] += r->steps[k].object_count;
     for (uint32_t c = 0; c < r->convert_count; c++) begin[r->converts[c].before_step + 2]++;
+    for (uint32_t a = 0; a < r->arrival_count; a++) begin[r->arrivals[a].before_step + 2]++;
     for (uint32_t k = 0; k < r->step_count; k++) begin[k + 2] += begin[k + 1];
     for (uint32_t k = 0; k < r->step_count; k++)
         for (uint32_t u = 0; u < r->steps[k].object_count; u++) {
@@ -43,6 +49,8 @@ fm_simulate_need *fm_simulate_needs(const fm_simulate_input *in, uint32_t **firs
         }
     for (uint32_t c = 0; c < r->convert_count; c++)
         needs[begin[r->converts[c].before_step + 1]++] = need_of_convert(in, &r->converts[c]);
+    for (uint32_t a = 0; a < r->arrival_count; a++)
+        needs[begin[r->arrivals[a].before_step + 1]++] = first_bytes(in, r->arrivals[a].object, r->arrivals[a].bytes);
     *first = begin;
     return needs;
 }

@@ -105,6 +105,14 @@ static flashmem_status check_waits(const checker *c) {
             if (before(c->s->steps[k].start - c->s->steps[k].convert, c->s->objects[o].arrival))
                 return BAD("launch %u: before object %u has arrived", k, o);
         }
+    for (uint32_t i = 0; i < r->arrival_count; i++) {
+        const fm_replay_arrival       *row = &r->arrivals[i];
+        const flashmem_simulated_step *step = &c->s->steps[row->before_step];
+        double                         read = (double)row->bytes / c->in->device->disk_bytes_per_second;
+        if (before(step->start - step->convert, c->s->objects[row->object].read_start + read))
+            return BAD("launch %u: before %" PRIu64 " bytes of object %u have arrived", row->before_step, row->bytes,
+                       row->object);
+    }
     for (uint32_t i = 0; i < r->convert_count; i++) {
         const fm_replay_convert         *row = &r->converts[i];
         const fm_replay_image           *image = &r->images[row->image];

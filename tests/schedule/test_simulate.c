@@ -4,6 +4,7 @@
 #include "schedule/simulate.h"
 #include "tests/base/cmocka_setup.h"
 #include "tests/schedule/models.h"
+#include "tests/schedule/overlaps.h"
 
 static const fm_log quiet = { 0 };
 
@@ -242,6 +243,39 @@ static void test_simulate__every_policy_verifies(void **state) {
     assert_true(done > 700 && stalls > 300);
 }
 
+/* Launches wait for what a stored overlap plan wants there, used by them or not. */
+static void test_simulate__stored_overlap_plans(void **state) {
+    (void)state;
+    int waits = 0;
+    for (int seed = 0; seed < 60; seed++) {
+        model               m;
+        fm_arena           *arena = fm_arena_create();
+        fm_replay_request   request;
+        fm_replay           r;
+        fm_program_cut      cut;
+        made_overlap        made;
+        flashmem_simulation s, loose;
+        flashmem_error      err = { 0 };
+        make_random(&m, &request, seed);
+        request.device.disk_bytes_per_second = 2e7;
+        if (fm_program_cut_make(&m.pack.packed, &m.program, &request, arena, &cut, &err)) fail_msg("%s", err.message);
+        overlap_make(
+            &made, &cut, &request,
+            &(overlap_taste){ .chunk_bytes = 65536, .preload = 20, .window = 6, .loads = 3, .seed = (uint64_t)seed });
+        request.stored = &made.stored;
+        plan(&m, &request, arena, &r);
+        fm_simulate_input in = input_of(&m, &r, &request.device);
+        simulate(&in, arena, &s);
+        r.arrival_count = 0;
+        simulate(&in, arena, &loose);
+        for (uint32_t k = 0; k < r.step_count; k++) waits += s.steps[k].start > loose.steps[k].start + 1e-6;
+        overlap_free(&made);
+        model_free(&m);
+        fm_arena_destroy(arena);
+    }
+    assert_true(waits > 50);
+}
+
 /* Without what the recursion does not know (rows on the disk, checks, a bounded number of requests), both say the same; for
  * pieces the recursion waits for the whole object. */
 static void test_simulate__agrees_with_the_recursion(void **state) {
@@ -410,6 +444,7 @@ int main(void) {
         cmocka_unit_test(test_simulate__rows_take_the_disk),
         cmocka_unit_test(test_simulate__rows_wait_for_conversions),
         cmocka_unit_test(test_simulate__every_policy_verifies),
+        cmocka_unit_test(test_simulate__stored_overlap_plans),
         cmocka_unit_test(test_simulate__agrees_with_the_recursion),
         cmocka_unit_test(test_simulate_verify__rejects_every_damage),
     };
