@@ -70,7 +70,8 @@ static int plan_pack(const cli_options *options, const cli_pack *pack, const fla
     const flashmem_plan *plan;
     cli_curve            curve;
     int                  code = 0;
-    if (to->objective == FLASHMEM_OBJECTIVE_OPG) return plan_pack_apart(options, pack, run, to, NULL);
+    if (to->objective == FLASHMEM_OBJECTIVE_OPG || to->order || to->placement || to->profile)
+        return plan_pack_apart(options, pack, run, to, NULL);
     if (options->curve) code = plan_pack_apart(options, pack, run, to, &curve);
     if (code) return code;
     if (flashmem_model_open(pack->path, run, &model, &error) ||

@@ -25,6 +25,9 @@ int cli_describe_device(const cli_options *options, const flashmem_run_options *
 
 bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to) {
     double chunk = 0, m_peak = 0;
+    to->order = options->order;
+    to->profile = options->profile;
+    to->placement = options->placement;
     bool   overlap = options->objective && !strcmp(options->objective, "opg");
     bool   published = options->compare || (options->policy && !strcmp(options->policy, "published")); /* replay such a plan */
     if (options->objective && !overlap && strcmp(options->objective, "timed"))
@@ -32,17 +35,19 @@ bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to) 
     if (options->policy && (overlap || options->instance))
         return cli_usage("--policy and --objective opg: a policy's plan has no other objective");
     if (!overlap && !options->instance && !published) {
+        bool        solves = options->order || options->placement;
         const char *only = options->solver         ? "--solver"
-                           : options->time_limit   ? "--time-limit"
+                           : options->time_limit && !solves ? "--time-limit"
                            : options->lambda       ? "--lambda"
                            : options->chunk        ? "--chunk"
                            : options->m_peak       ? "--m-peak"
-                           : options->profile      ? "--profile"
                            : options->fusion       ? "--fusion"
                            : options->save         ? "--save"
                            : options->dump_problem ? "--dump-problem"
                                                    : NULL;
-        return only ? cli_usage("%s belongs to --objective opg", only) : true;
+        if (only) return cli_usage("%s belongs to --objective opg", only);
+        return !options->time_limit ||
+               cli_parse_number("--time-limit", options->time_limit, 1e-3, 1e6, &to->time_limit);
     }
     if (options->curve) return cli_usage("--curve is over budgets, which --objective opg has not");
     if (options->save && !cli_is_pack(options->path))
@@ -54,8 +59,7 @@ bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to) 
     to->solver = options->solver;
     to->fusion = options->fusion;
     to->instance = options->instance;
-    if (options->profile) to->profile = options->profile;
-    else if (!published && !to->instance && !cli_is_pack(options->path)) to->instance = "u:A";
+    if (!options->profile && !published && !to->instance && !cli_is_pack(options->path)) to->instance = "u:A";
     if (options->time_limit && !cli_parse_number("--time-limit", options->time_limit, 1e-3, 1e6, &to->time_limit))
         return false;
     if (options->lambda && !cli_parse_number("--lambda", options->lambda, 0, 1, &to->lambda)) return false;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "compile/pack.h"
+#include "compile/plan/program_order.h"
 #include "schedule/budget.h"
 #include "schedule/plan_view.h"
 
@@ -118,6 +119,8 @@ static flashmem_status check_options(const flashmem_plan_options *given, flashme
     }
     if ((unsigned)out->objective > FLASHMEM_OBJECTIVE_OPG)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "plan options: objective %d", (int)out->objective);
+    if (out->objective == FLASHMEM_OBJECTIVE_OPG && (out->order || out->placement))
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "order and placement are of timed plans, not of objective opg");
     return fm_budget_check(out->budget_kind, out->budget_value, err);
 }
 
@@ -140,6 +143,20 @@ flashmem_status fm_planner_device(const flashmem_planner *p, const flashmem_plan
     return FLASHMEM_OK;
 }
 
+static flashmem_status order_steps(const flashmem_planner *p, const flashmem_plan_options *o, fm_planned *out,
+                                   flashmem_error *err) {
+    fm_log           log = { p->options.log, p->options.user };
+    fm_cpsat_limits  limits = { .seconds = o->time_limit > 0 ? o->time_limit : 60, .log = &log };
+    fm_program_order found;
+    if (o->step_seconds)
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "times of kernel steps are of the given order: not with another one");
+    FM_TRY(fm_program_reorder(&p->packed, &out->lowered, &limits, out->arena, &found, err));
+    fm_info(&log, "order", "%u of %u steps moved: least peak %.2f MB in the given order, %.2f in this one, %.2f in any one",
+            found.moved, p->program.step_count, (double)found.before * 1e-6, (double)found.peak * 1e-6,
+            (double)found.bound * 1e-6);
+    return FLASHMEM_OK;
+}
+
 static flashmem_status plan_timed(flashmem_planner *p, const flashmem_plan_options *o, fm_planned *out,
                                   flashmem_error *err) {
     fm_replay_request *r = &out->request;
@@ -149,19 +166,21 @@ static flashmem_status plan_timed(flashmem_planner *p, const flashmem_plan_optio
     r->once = o->runs == 1;
     r->external = fm_replay_external(&p->program, false, out->arena);
     r->policy = o->policy;
+    out->lowered = p->program;
+    if (o->order) FM_TRY(order_steps(p, o, out, err));
     FM_TRY(fm_planner_profile(p, o, out, err));
     if (o->step_seconds) r->step_seconds = o->step_seconds;
-    out->lowered = p->program;
     if (o->step_seconds && o->step_seconds_count != p->program.step_count)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "times of %u kernel steps, '%s' has %u", o->step_seconds_count,
                        p->path, p->program.step_count);
     if (o->policy && strcmp(o->policy, "published") == 0) FM_TRY(fm_planner_published(p, o, out, err));
     double    begin = fm_clock_seconds();
     fm_budget budget = { o->budget_kind, o->budget_value, r->device.memory_bytes, p->weight_bytes };
-    FM_TRY(fm_replay_make_within(&p->packed, &p->program, &budget, r, &log, out->arena, &out->replay, err));
+    FM_TRY(fm_replay_make_within(&p->packed, &out->lowered, &budget, r, &log, out->arena, &out->replay, err));
+    if (o->placement) FM_TRY(fm_planner_place(p, o, out, err));
     double seconds = fm_clock_seconds() - begin;
-    FM_TRY(fm_replay_verify(&p->packed, &p->program, r, &out->replay, err));
-    fm_plan_view(&p->packed, &p->program, r, &out->replay, out->arena, &out->plan);
+    FM_TRY(fm_replay_verify(&p->packed, &out->lowered, r, &out->replay, err));
+    fm_plan_view(&p->packed, &out->lowered, r, &out->replay, out->arena, &out->plan);
     out->plan.seconds = seconds;
     if (r->overlap) fm_planner_note_published(out);
     out->plan.budget_bytes = r->automatic || r->minimum || r->budget == UINT64_MAX ? out->replay.peak : r->budget;

@@ -54,6 +54,10 @@ typedef struct fm_planner_launches {
     const fm_planned       *plan;
 } fm_planner_launches;
 
+/* planner_place.c: places out's replay by CP-SAT.  UNSUPPORTED: no library, or too much to place. */
+flashmem_status fm_planner_place(const flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
+                                 flashmem_error *err);
+
 /* planner_overlap.c: an overlap plan of the lowered program, and of an instance made from the graph as imported. */
 flashmem_status fm_planner_program(flashmem_planner *planner, const flashmem_plan_options *options, fm_planned *out,
                                    flashmem_error *err);

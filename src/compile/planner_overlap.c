@@ -141,6 +141,7 @@ flashmem_status fm_planner_program(flashmem_planner *p, const flashmem_plan_opti
     FM_TRY(choose_solver(o, &options, err));
     options.log = &log;
     FM_TRY(fm_planner_device(p, o, &out->request.device, err));
+    out->lowered = p->program;
     FM_TRY(fm_planner_profile(p, o, out, err));
     fm_planner_launches launches = { p, out };
     out->request.slab_bytes = o->slab_bytes;

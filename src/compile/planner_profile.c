@@ -5,13 +5,13 @@
 
 /* Launches that a profile says nothing about keep the time that the device's rates give. */
 static const double *step_times(const flashmem_planner *p, const fm_planned *plan) {
-    double *seconds = fm_arena_array(plan->arena, p->program.step_count, sizeof *seconds);
-    for (uint32_t s = 0; s < p->program.step_count; s++) {
+    double *seconds = fm_arena_array(plan->arena, plan->lowered.step_count, sizeof *seconds);
+    for (uint32_t s = 0; s < plan->lowered.step_count; s++) {
         fm_step_features features;
-        if (fm_step_features_of(&p->packed, &p->program, s, 0, &features)) {
+        if (fm_step_features_of(&p->packed, &plan->lowered, s, 0, &features)) {
             seconds[s] = fm_device_profile_seconds(&plan->profile, &features, 0);
         } else {
-            fm_work work = fm_step_work(&p->packed, &p->program, s, 0);
+            fm_work work = fm_step_work(&p->packed, &plan->lowered, s, 0);
             seconds[s] = fm_work_seconds(&plan->request.device, &work);
         }
     }

@@ -81,6 +81,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/planner.c
     src/compile/planner_fusion.c
     src/compile/planner_overlap.c
+    src/compile/planner_place.c
     src/compile/planner_profile.c
     src/compile/planner_policy.c
     src/compile/planner_save.c
@@ -102,6 +103,7 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/plan/problem.c
     src/compile/plan/problem_program.c
     src/compile/plan/problem_verify.c
+    src/compile/plan/program_order.c
     src/compile/plan/segments.c
     src/compile/plan/tiers.c)
 
