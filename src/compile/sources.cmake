@@ -121,3 +121,16 @@ list(APPEND FM_COMPILE_SOURCES
     src/compile/profile/sweep.c
     src/compile/profile/trees.c
     src/compile/profile/xgboost.c)
+
+list(APPEND FM_COMPILE_SOURCES
+    src/compile/plan/cpsat/cpsat.c
+    src/compile/plan/cpsat/cpsat_bounds.c
+    src/compile/plan/cpsat/cpsat_library.c
+    src/compile/plan/cpsat/cpsat_order.c
+    src/compile/plan/cpsat/cpsat_order_latency.c
+    src/compile/plan/cpsat/cpsat_order_model.c
+    src/compile/plan/cpsat/cpsat_order_slots.c
+    src/compile/plan/cpsat/cpsat_overlap.c
+    src/compile/plan/cpsat/cpsat_place.c
+    src/compile/plan/cpsat/cpsat_segment.c)
+list(APPEND FM_COMPILE_PROTOS src/compile/plan/cpsat/cp_model.proto)

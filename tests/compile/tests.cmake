@@ -46,3 +46,22 @@ foreach(name test_profiler test_profile_file test_profile_no_library)
     endif()
 endforeach()
 fm_add_test(NAME test_trees SOURCES tests/compile/profile/test_trees.c LIBS flashmem_compile LABELS compile profile)
+
+if(CMOCKA_FOUND)
+    add_library(fake_ortools MODULE tests/compile/plan/fake_ortools.c)
+    set_target_properties(fake_ortools PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endif()
+fm_add_test(NAME test_cpsat SOURCES tests/compile/plan/test_cpsat.c LIBS flashmem_compile LABELS compile plan cpsat)
+fm_add_test(NAME test_cpsat_overlap SOURCES tests/compile/plan/test_cpsat_overlap.c tests/compile/plan/plan_case.c
+    LIBS flashmem_compile LABELS compile plan cpsat)
+fm_add_test(NAME test_cpsat_order SOURCES tests/compile/plan/test_cpsat_order.c LIBS flashmem_compile
+    LABELS compile plan cpsat)
+fm_add_test(NAME test_cpsat_place SOURCES tests/compile/plan/test_cpsat_place.c LIBS flashmem_compile
+    LABELS compile plan cpsat)
+fm_add_test(NAME test_cpsat_library SOURCES tests/compile/plan/test_cpsat_library.c tests/compile/plan/plan_case.c
+    LIBS flashmem_compile LABELS compile plan cpsat)
+if(TARGET test_cpsat_library)
+    add_dependencies(test_cpsat_library fake_ortools flashmem_run_shared)
+    target_compile_definitions(test_cpsat_library PRIVATE FAKE_ORTOOLS="$<TARGET_FILE:fake_ortools>")
+    target_include_directories(test_cpsat_library SYSTEM PRIVATE ${PROTOBUF_C_INCLUDE_DIRS})
+endif()

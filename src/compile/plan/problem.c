@@ -7,8 +7,6 @@
 #include "base/clock.h"
 #include "compile/plan/solvers.h"
 
-#pragma weak fm_overlap_cpsat /* a build may leave cpsat/ out */
-
 static const struct {
     const char           *name;
     fm_overlap_solver_fn *solve;
@@ -151,9 +149,6 @@ flashmem_status fm_overlap_solve(const fm_overlap_problem *problem, const fm_ove
     if (!options) options = &defaults;
     if ((uint32_t)options->solver >= FM_SOLVERS)
         return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "no solver number %d", (int)options->solver);
-    if (!solvers[options->solver].solve)
-        return fm_fail(err, FLASHMEM_UNSUPPORTED, "solver '%s' is not part of this build; use labels",
-                       solvers[options->solver].name);
     double start = fm_clock_seconds();
     *plan = (fm_overlap_plan){ .solver = solvers[options->solver].name };
     FM_TRY(solvers[options->solver].solve(problem, options, arena, plan, err));
