@@ -28,23 +28,24 @@ bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to) 
     to->order = options->order;
     to->profile = options->profile;
     to->placement = options->placement;
-    bool   overlap = options->objective && !strcmp(options->objective, "opg");
-    bool   published = options->compare || (options->policy && !strcmp(options->policy, "published")); /* replay such a plan */
+    bool overlap = options->objective && !strcmp(options->objective, "opg");
+    bool published = options->compare ||
+                     (options->policy && !strcmp(options->policy, "published")); /* replay such a plan */
     if (options->objective && !overlap && strcmp(options->objective, "timed"))
         return cli_usage("--objective is timed or opg, not '%s'", options->objective);
     if (options->policy && (overlap || options->instance))
         return cli_usage("--policy and --objective opg: a policy's plan has no other objective");
     if (!overlap && !options->instance && !published) {
         bool        solves = options->order || options->placement;
-        const char *only = options->solver         ? "--solver"
+        const char *only = options->solver                  ? "--solver"
                            : options->time_limit && !solves ? "--time-limit"
-                           : options->lambda       ? "--lambda"
-                           : options->chunk        ? "--chunk"
-                           : options->m_peak       ? "--m-peak"
-                           : options->fusion       ? "--fusion"
-                           : options->save         ? "--save"
-                           : options->dump_problem ? "--dump-problem"
-                                                   : NULL;
+                           : options->lambda                ? "--lambda"
+                           : options->chunk                 ? "--chunk"
+                           : options->m_peak                ? "--m-peak"
+                           : options->fusion                ? "--fusion"
+                           : options->save                  ? "--save"
+                           : options->dump_problem          ? "--dump-problem"
+                                                            : NULL;
         if (only) return cli_usage("%s belongs to --objective opg", only);
         return !options->time_limit ||
                cli_parse_number("--time-limit", options->time_limit, 1e-3, 1e6, &to->time_limit);

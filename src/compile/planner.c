@@ -149,9 +149,11 @@ static flashmem_status order_steps(const flashmem_planner *p, const flashmem_pla
     fm_cpsat_limits  limits = { .seconds = o->time_limit > 0 ? o->time_limit : 60, .log = &log };
     fm_program_order found;
     if (o->step_seconds)
-        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT, "times of kernel steps are of the given order: not with another one");
+        return fm_fail(err, FLASHMEM_INVALID_ARGUMENT,
+                       "times of kernel steps are of the given order: not with another one");
     FM_TRY(fm_program_reorder(&p->packed, &out->lowered, &limits, out->arena, &found, err));
-    fm_info(&log, "order", "%u of %u steps moved: least peak %.2f MB in the given order, %.2f in this one, %.2f in any one",
+    fm_info(&log, "order",
+            "%u of %u steps moved: least peak %.2f MB in the given order, %.2f in this one, %.2f in any one",
             found.moved, p->program.step_count, (double)found.before * 1e-6, (double)found.peak * 1e-6,
             (double)found.bound * 1e-6);
     return FLASHMEM_OK;

@@ -6,8 +6,14 @@
 
 /* Objects requested during the run before live in two ranges. */
 static fm_place_item object_item(const fm_replay_object *o, int32_t end) {
-    fm_place_item item = { .bytes = o->bytes, .align = FM_PACK_ALIGN, .from = o->after + 1, .to = (int32_t)o->last,
-                           .from2 = 1, .to2 = 0, .region = o->region, .offset = o->place };
+    fm_place_item item = { .bytes = o->bytes,
+                           .align = FM_PACK_ALIGN,
+                           .from = o->after + 1,
+                           .to = (int32_t)o->last,
+                           .from2 = 1,
+                           .to2 = 0,
+                           .region = o->region,
+                           .offset = o->place };
     if (o->resident) {
         item.from = 0;
         item.to = end;
@@ -28,10 +34,14 @@ static fm_place_item *collect(const fm_planned *plan, uint32_t *count, fm_arena 
     for (uint32_t v = 0; v < values; v++) {
         const fm_replay_value *value = &r->values[v];
         if (!value->placed) continue;
-        items[(*count)++] = (fm_place_item){
-            .bytes = value->bytes, .align = plan->request.device.value_align, .from = value->from, .to = value->to,
-            .from2 = 1, .to2 = 0, .region = value->region, .offset = value->offset
-        };
+        items[(*count)++] = (fm_place_item){ .bytes = value->bytes,
+                                             .align = plan->request.device.value_align,
+                                             .from = value->from,
+                                             .to = value->to,
+                                             .from2 = 1,
+                                             .to2 = 0,
+                                             .region = value->region,
+                                             .offset = value->offset };
     }
     return items;
 }

@@ -31,7 +31,8 @@ static void add_touch(reorder *r, touches *t, uint32_t step) {
 }
 
 static void add_edge(reorder *r, uint32_t before, uint32_t after) {
-    if (before != after) FM_PUSH(r->arena, r->edges, r->edge_count, r->edge_capacity) = (fm_order_edge){ before, after };
+    if (before != after)
+        FM_PUSH(r->arena, r->edges, r->edge_count, r->edge_capacity) = (fm_order_edge){ before, after };
 }
 
 /* A read comes after the latest write; a write after that and after every read since. */

@@ -7,8 +7,9 @@
 #include "contract/pack.h"
 
 typedef struct fm_program_order {
-    uint64_t before, peak, bound; /* least memory that the given order, the new one, any one can run in; slabs are not cut */
-    uint32_t moved;               /* steps that are elsewhere now */
+    uint64_t before, peak,
+        bound;      /* least memory that the given order, the new one, any one can run in; slabs are not cut */
+    uint32_t moved; /* steps that are elsewhere now */
 } fm_program_order;
 
 /* Reorders program's steps (a copy of them in arena) for the least peak.  Steps keep the order of writes to a value and of
