@@ -84,6 +84,21 @@ def test_memory_of_its_own(flashmem, packed, tmp_path, monkeypatch, name, layout
     replay(flashmem, packed, tmp_path, name, layout, 2, "--budget", "min", "--runs", 2 if layout == "cpu" else 1)
 
 
+@pytest.mark.parametrize("slab", ["", "4MiB"])
+@pytest.mark.parametrize("layout,name", [("cpu", "gptn-s"), ("cpu", "minilm-l6"), ("texture", "resnet50"), ("texture", "minilm-l6")])
+def test_solved__and_replayed(flashmem, packed, tmp_path, name, layout, slab):
+    """The plan of a solver, saved in the pack."""
+    pack, feeds, want = packed(name, layout)
+    copy = tmp_path / "p.flm"
+    shutil.copyfile(pack, copy)
+    flashmem.ok("plan", copy, "--objective", "opg", "--save", *path_of(layout), *(("--slab", slab) if slab else ()))
+    for budget in ("auto", "min"):
+        got, report = compare.run(flashmem, tmp_path / budget, copy, feeds, "--objective", "opg", "--budget", budget,
+                                  *path_of(layout), "--runs", 2)
+        assert_same(got, want)
+        assert report["objective"] == "opg"
+
+
 def test_refused__without_a_plan(flashmem, packed, tmp_path):
     pack, _, _ = packed("minilm-l6", "cpu")
     flashmem.fails("run", pack, "--random-inputs", 1, "--objective", "opg",

@@ -14,6 +14,10 @@
 #include "schedule/replay_internal.h"
 #include "schedule/work.h"
 
+#define LATENCY_SLACK 0.02                     /* of the best latency, given for less memory */
+static const double rates[] = { 0.7, 1, 1.4 }; /* disks that are likely, of the one planned for */
+enum { RATES = sizeof rates / sizeof *rates };
+
 typedef struct decision {            /* of a placed object, in the order of the cut */
     uint32_t first_load, load_count; /* rows of the plan */
     uint32_t need;                   /* launch of its first load */
@@ -326,14 +330,15 @@ static fm_timed_problem within_m_peak(const overlap_maker *m, uint64_t m_peak) {
     return problem;
 }
 
-/* The first run: a launch waits for what the plan says has arrived, then for its conversions. */
-static void predict(const overlap_maker *m, fm_timed_plan *plan) {
+/* The first run: a launch waits for what the plan says has arrived, then for its conversions.  rate: of the disk's. */
+static void predict(const overlap_maker *m, double rate, fm_timed_plan *plan) {
     const fm_cut    *cut = &m->cut;
     fm_timed_problem problem = fm_replay_problem(m->facts, cut, 0);
     double          *converts = fm_arena_array(m->arena, cut->step_count, sizeof *converts);
     uint32_t        *next = fm_arena_array(m->arena, cut->step_count + 1u, sizeof *next);
     uint32_t        *rows = fm_arena_array(m->arena, cut->arrival_count, sizeof *rows); /* arrivals by launch */
     double           disk = 0, device = problem.startup_seconds;
+    problem.bandwidth *= rate;
     for (uint32_t c = 0; c < cut->convert_count; c++)
         converts[cut->converts[c].before_step] += convert_seconds(m, &cut->converts[c]);
     for (uint32_t a = 0; a < cut->arrival_count; a++) next[cut->arrivals[a].before_step + 1]++;
@@ -360,38 +365,70 @@ static void predict(const overlap_maker *m, fm_timed_plan *plan) {
     plan->latency = device;
 }
 
-/* Reads as early as M_peak allows; if that does not fit the limit, as a part of it does.  False: as late as they may. */
-static bool place_early(overlap_maker *m, uint64_t limit, fm_placed *out) {
-    fm_timed_problem problem = fm_replay_problem(m->facts, &m->cut, UINT64_MAX / 2);
-    uint64_t         whole = m->cut.object_bytes + m->cut.image_bytes, m_peak = m->overlap->plan->m_peak_bytes;
+/* Reads as early as m_peak allows, in regions of at most limit.  *least: less changes nothing. */
+static bool place_within(overlap_maker *m, uint64_t m_peak, uint64_t limit, fm_placed *out, bool *least) {
+    fm_timed_problem problem = fm_replay_problem(m->facts, &m->cut, UINT64_MAX / 2), capped = within_m_peak(m, m_peak);
     fm_placed_init(out, m->facts, &m->cut, m->arena);
-    if (m_peak > whole) m_peak = whole;
-    for (int attempt = 0; attempt < 4; attempt++, m_peak /= 2) {
-        fm_timed_problem capped = within_m_peak(m, m_peak);
-        if (fm_timed_solve(&capped, &out->plan) &&
-            fm_replay_place(m->facts, &m->cut, &problem, limit, FM_PLACE_ANYHOW, out, m->arena))
-            return true;
-        if (capped.cap > m_peak) break; /* less changes nothing */
-    }
+    *least = capped.cap > m_peak;
+    return fm_timed_solve(&capped, &out->plan) &&
+           fm_replay_place(m->facts, &m->cut, &problem, limit, FM_PLACE_ANYHOW, out, m->arena);
+}
+
+/* As the plan's M_peak allows; if that does not fit the limit, as a part of it does, which *m_peak gets.  False: it
+ * fits only with every read as late as it may be. */
+static bool place_early(overlap_maker *m, uint64_t limit, fm_placed *out, uint64_t *m_peak) {
+    uint64_t whole = m->cut.object_bytes + m->cut.image_bytes;
+    bool     least = false;
+    *m_peak = m->overlap->plan->m_peak_bytes < whole ? m->overlap->plan->m_peak_bytes : whole;
+    for (int attempt = 0; attempt < 4 && !least; attempt++, *m_peak /= 2)
+        if (place_within(m, *m_peak, limit, out, &least)) return true;
     return false;
+}
+
+static bool as_fast(const overlap_maker *m, const double *allowed, fm_placed *placed) {
+    for (int i = 0; i < RATES; i++) {
+        predict(m, rates[i], &placed->plan);
+        if (placed->plan.latency > allowed[i]) return false;
+    }
+    return true;
+}
+
+/* Automatic budgets: of parts of M_peak the least at which no disk rate that is likely is slower for it. */
+static void choose_least(overlap_maker *m, uint64_t m_peak, const fm_placed *late, fm_placed *out) {
+    uint64_t  limit = out->total;
+    double    allowed[RATES];
+    bool      least = false;
+    fm_placed tried;
+    for (int i = 0; i < RATES; i++) {
+        predict(m, rates[i], &out->plan);
+        allowed[i] = out->plan.latency * (1 + LATENCY_SLACK);
+    }
+    for (m_peak /= 2; !least; m_peak /= 2) {
+        if (!place_within(m, m_peak, limit, &tried, &least) || !as_fast(m, allowed, &tried)) return;
+        if (tried.total < out->total) *out = tried;
+    }
+    tried = *late;
+    if (tried.total < out->total && as_fast(m, allowed, &tried)) *out = tried;
 }
 
 static flashmem_status find_place(overlap_maker *m, fm_replay *out) {
     const fm_replay_request *r = m->facts->request;
     fm_timed_problem         problem = fm_replay_problem(m->facts, &m->cut, 0);
-    fm_placed                least, early;
-    fm_placed_init(&least, m->facts, &m->cut, m->arena);
-    FM_TRY(fm_replay_place_minimum(m->facts, &m->cut, &least, m->arena, m->err));
-    uint64_t minimum = least.total + m->cut.fixed, bound = fm_timed_minimum_bound(&problem, m->arena) + m->cut.fixed;
+    fm_placed                late, early;
+    uint64_t                 m_peak;
+    fm_placed_init(&late, m->facts, &m->cut, m->arena);
+    FM_TRY(fm_replay_place_minimum(m->facts, &m->cut, &late, m->arena, m->err));
+    uint64_t minimum = late.total + m->cut.fixed, bound = fm_timed_minimum_bound(&problem, m->arena) + m->cut.fixed;
     if (!r->minimum && r->budget < minimum)
         return fm_fail(m->err, FLASHMEM_BUDGET,
                        "a budget of %" PRIu64 " bytes, the overlap plan needs at least %" PRIu64
                        " (%.1f MB): give that or more, or make one for a smaller M_peak",
                        r->budget, minimum, (double)minimum * 1e-6);
-    uint64_t   limit = r->minimum ? 0 : r->budget - m->cut.fixed;
-    bool       fits = !r->minimum && place_early(m, limit < UINT64_MAX / 2 ? limit : UINT64_MAX / 2, &early);
-    fm_placed *placed = fits ? &early : &least;
-    predict(m, &placed->plan);
+    uint64_t limit = r->minimum ? 0 : r->budget - m->cut.fixed;
+    bool     fits = !r->minimum && place_early(m, limit < UINT64_MAX / 2 ? limit : UINT64_MAX / 2, &early, &m_peak);
+    if (fits && r->automatic) choose_least(m, m_peak, &late, &early);
+    fm_placed *placed = fits ? &early : &late;
+    predict(m, 1, &placed->plan);
     fm_replay_fill(m->facts, &m->cut, placed, minimum, bound, out);
     return FLASHMEM_OK;
 }

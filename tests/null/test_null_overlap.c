@@ -250,6 +250,48 @@ static void test_overlap__launches_wait_for_what_the_plan_loads(void **state) {
     }
 }
 
+/* The plan as data: what the pack's plan decides, by launches. */
+static void test_overlap__described_as_data(void **state) {
+    (void)state;
+    fm_synthetic         what = { .seed = 2, .steps = 6, .weight_bytes = 5u << 19, .texture = 1 };
+    overlap_taste        taste = { .chunk_bytes = 65536, .preload = 30, .window = 4, .loads = 3, .seed = 7 };
+    flashmem_run_options o = options_for(FLASHMEM_OBJECTIVE_OPG, FLASHMEM_BUDGET_OFF, 0);
+    flashmem_error       err = { 0 };
+    flashmem_model      *model;
+    const flashmem_plan *plan;
+    fm_synthetic_write(&what, path);
+    add(&taste, 1 << 20);
+    o.plan_only = 1;
+    assert_int_equal(flashmem_model_open(path, &o, &model, &err), FLASHMEM_OK);
+    assert_int_equal(flashmem_model_plan(model, &plan, &err), FLASHMEM_OK);
+    const fm_stored_plan *stored = model->overlap.plan;
+    uint32_t              preloads = 0;
+    uint64_t              chunks = 0, wanted = 0, bytes = 0, beside = 0;
+    assert_string_equal(plan->objective_kind, "opg");
+    assert_string_equal(plan->solver, "by chance");
+    assert_int_equal(plan->chunk_bytes, 65536);
+    assert_int_equal(plan->load_count, stored->load_count);
+    assert_int_equal(plan->weight_count, plan->object_count);
+    for (uint32_t w = 0; w < plan->weight_count; w++) {
+        const flashmem_plan_weight *weight = &plan->weights[w];
+        preloads += weight->preload;
+        if (weight->preload) continue;
+        wanted += weight->chunks;
+        bytes += weight->bytes;
+        for (uint32_t l = weight->first_load; l < weight->first_load + weight->load_count; l++) {
+            assert_true(plan->loads[l].step < weight->first);
+            chunks += plan->loads[l].chunks;
+        }
+    }
+    for (uint32_t k = 0; k < plan->step_count; k++) beside += plan->steps[k].load_bytes;
+    assert_int_equal(preloads, stored->preload_count);
+    assert_int_equal(chunks, wanted);
+    assert_int_equal(beside, bytes);
+    assert_int_equal((uint64_t)plan->peak_chunks * 65536, stored->m_peak_bytes); /* made for just what it holds */
+    assert_true(preloads > 0 && plan->preload_bytes > 0);
+    flashmem_model_close(model);
+}
+
 /* --- refusals ----------------------------------------------------------------------------------------------------- */
 
 static void expect_refused(const flashmem_run_options *o, flashmem_status status, const char *part) {
@@ -371,6 +413,7 @@ int main(void) {
         cmocka_unit_test(test_overlap__waits_for_every_load_and_release),
         cmocka_unit_test(test_overlap__rows_end_after_their_conversions),
         cmocka_unit_test(test_overlap__launches_wait_for_what_the_plan_loads),
+        cmocka_unit_test(test_overlap__described_as_data),
         cmocka_unit_test(test_overlap__refuses_with_the_command_that_helps),
         cmocka_unit_test(test_overlap__damaged_sections),
     };

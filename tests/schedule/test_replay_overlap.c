@@ -173,6 +173,14 @@ static void test_overlap__m_peak_bounds_what_is_read_ahead(void **state) {
             c.plan.plan.m_peak_bytes = UINT64_C(1) << 40;
         }
         assert_true(peaks[1] > peaks[0]);
+        c.request.device.startup_seconds = 0; /* automatic, where compute is the limit: as fast, in less memory */
+        for (int i = 0; i < FLASHMEM_COST_CLASSES; i++) c.request.device.flops_per_second[i] = 5e9;
+        if (make(&c, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
+        double latency = c.r.latency;
+        c.request.automatic = true;
+        c.request.budget = UINT64_C(8) << 30;
+        if (make(&c, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
+        assert_true(c.r.peak < peaks[1] / 2 && c.r.latency <= latency * 1.02);
         done(&c);
     }
 }
