@@ -1,7 +1,8 @@
-/* The timed plan against every baseline policy, in the simulator: policies FOLDER [--quick] [--csv FILE].
+/* The timed plan against every baseline policy, in the simulator:
+ *     policies FOLDER [--quick] [--models NAME,...] [--csv FILE]
  *
- * For every model of the folder (skeletons will do), every described phone and five budgets, fp16: latencies at the same
- * budget, and ours at the memory that each policy's plan takes.  Exit code 1 if ours is ever the slower. */
+ * For every model of the folder (skeletons will do), every described phone (--quick: two) and five budgets, fp16: latencies
+ * at the same budget, and ours in the memory that each policy's plan takes.  Exit code 1 if ours is ever the slower. */
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,8 +21,8 @@ static const struct {
     flashmem_budget_kind kind;
     double               value;
 } budgets[] = {
-    { "min", FLASHMEM_BUDGET_MINIMUM, 0 },   { "10%", FLASHMEM_BUDGET_PERCENT, 10 },
-    { "25%", FLASHMEM_BUDGET_PERCENT, 25 },  { "50%", FLASHMEM_BUDGET_PERCENT, 50 },
+    { "min", FLASHMEM_BUDGET_MINIMUM, 0 },    { "10%", FLASHMEM_BUDGET_PERCENT, 10 },
+    { "25%", FLASHMEM_BUDGET_PERCENT, 25 },   { "50%", FLASHMEM_BUDGET_PERCENT, 50 },
     { "100%", FLASHMEM_BUDGET_PERCENT, 100 },
 };
 
@@ -143,18 +144,48 @@ static void print_totals(const totals *t) {
                    __builtin_exp(t->log_gain[i] / t->gains[i]), t->gains[i]);
 }
 
+typedef struct arguments {
+    const char *folder, *models, *csv;
+    int         quick;
+} arguments;
+
+static int parse(int argc, char **argv, arguments *a) {
+    *a = (arguments){ 0 };
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--quick")) a->quick = 1;
+        else if (!strcmp(argv[i], "--models") && i + 1 < argc) a->models = argv[++i];
+        else if (!strcmp(argv[i], "--csv") && i + 1 < argc) a->csv = argv[++i];
+        else if (!a->folder) a->folder = argv[i];
+        else return 0;
+    }
+    return a->folder != NULL;
+}
+
+/* names: "a,b"; NULL: every model is wanted. */
+static int is_wanted(const char *names, const char *file) {
+    size_t length = strlen(file) - strlen(".onnx");
+    for (const char *at = names; at && *at; at += *at == ',') {
+        if (!strncmp(at, file, length) && (at[length] == ',' || !at[length])) return 1;
+        at += strcspn(at, ",");
+    }
+    return !names;
+}
+
 int main(int argc, char **argv) {
-    char *names[MOST_MODELS];
-    int   quick = argc > 2 && !strcmp(argv[2], "--quick");
-    FILE *csv = argc > 3 && !strcmp(argv[argc - 2], "--csv") ? fopen(argv[argc - 1], "w") : NULL;
-    if (argc < 2) return fprintf(stderr, "usage: policies FOLDER [--quick] [--csv FILE]\n"), 2;
-    int    count = list_models(argv[1], names);
+    char     *names[MOST_MODELS];
+    arguments a;
+    if (!parse(argc, argv, &a))
+        return fprintf(stderr, "usage: policies FOLDER [--quick] [--models NAME,...] [--csv FILE]\n"), 2;
+    FILE  *csv = a.csv ? fopen(a.csv, "w") : NULL;
+    int    count = list_models(a.folder, names);
     totals all = { 0 };
-    if (csv) fprintf(csv, "model,device,budget,policy,ours_ms,ours_in_its_memory_ms,policy_ms,ours_bytes,policy_bytes\n");
-    for (int m = 0; m < count; m++) {
-        double            begin = seconds_now();
-        flashmem_planner *planner = open_model(argv[1], names[m]);
-        for (size_t d = 0; d < sizeof devices / sizeof *devices; d += quick ? 3 : 1) {
+    if (csv)
+        fprintf(csv, "model,device,budget,policy,ours_ms,ours_in_its_memory_ms,policy_ms,ours_bytes,policy_bytes\n");
+    for (int m = 0; m < count; free(names[m++])) {
+        double begin = seconds_now();
+        if (!is_wanted(a.models, names[m])) continue;
+        flashmem_planner *planner = open_model(a.folder, names[m]);
+        for (size_t d = 0; d < sizeof devices / sizeof *devices; d += a.quick ? 3 : 1) {
             flashmem_device device;
             if (cli_device_load(devices[d], &device)) return 2;
             for (size_t b = 0; b < sizeof budgets / sizeof *budgets; b++)
@@ -163,7 +194,6 @@ int main(int argc, char **argv) {
         flashmem_planner_close(planner);
         printf("%s: %.1f s\n", names[m], seconds_now() - begin);
         fflush(stdout);
-        free(names[m]);
     }
     if (csv) fclose(csv);
     print_totals(&all);

@@ -41,6 +41,7 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(COUNT, program, "--program", NULL, CMD_MODEL, "N", "program of the pack (0)")                                  \
     X(FLAG, verify, "--verify", NULL, CMD_PLAN | CMD_INSPECT, NULL, "plan: check every constraint again; inspect: read and check every weight") \
     X(TEXT, device_file, "--device-file", NULL, CMD_PLANS, "FILE|NAME", "plan for a described device: oneplus12, oneplus11, pixel8, mi6") \
+    X(TEXT, step_times, "--step-times", NULL, CMD_PLANS, "SECONDS|FILE", "kernel times instead of the device's: a sum to spread by work, or a JSON list by kernel step") \
     X(TEXT, policy, "--policy", NULL, CMD_RUN | CMD_PLANS, "NAME", "a baseline policy's plan: preload-all, load-before-use, always-next, same-type, layer-buffers, published") \
     X(FLAG, minimum, "--minimum", NULL, CMD_PLAN, NULL, "print only the minimum budget in bytes")                    \
     X(FLAG, compare, "--compare", NULL, CMD_PLAN, NULL, "print every baseline policy beside our plan")               \

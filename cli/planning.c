@@ -1,5 +1,7 @@
 #include "planning.h"
 
+#include <stdlib.h>
+
 #include "console.h"
 #include "device_file.h"
 #include "overlap.h"
@@ -36,6 +38,7 @@ int cli_planning_open(cli_planning *p, const cli_options *options, const flashme
     flashmem_compile_options compile;
     flashmem_error           error = { 0 };
     p->planner = NULL;
+    p->step_seconds = NULL;
     if (!cli_compile_options(options, &shapes, &compile)) return 2;
     if (!p->to.instance) { /* which needs no device */
         int code = choose_device(options, run, &compile.layout, &p->device);
@@ -49,7 +52,11 @@ int cli_planning_open(cli_planning *p, const cli_options *options, const flashme
     p->to.runs = run->runs;
     p->to.program = run->program;
     p->to.policy = options->policy;
-    return flashmem_planner_open(options->path, &compile, &p->planner, &error) ? cli_fail(&error) : 0;
+    if (flashmem_planner_open(options->path, &compile, &p->planner, &error)) return cli_fail(&error);
+    return options->step_times && !p->to.instance ? cli_planning_times(p, options->step_times) : 0;
 }
 
-void cli_planning_close(cli_planning *p) { flashmem_planner_close(p->planner); }
+void cli_planning_close(cli_planning *p) {
+    flashmem_planner_close(p->planner);
+    free(p->step_seconds);
+}

@@ -22,6 +22,7 @@ set(FM_CLI_SOURCES
     cli/pack_cache.c
     cli/plan_text.c
     cli/planning.c
+    cli/planning_times.c
     cli/report.c
     cli/report_simulation.c
 )

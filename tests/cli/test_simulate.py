@@ -190,3 +190,25 @@ def test_compare__measured(flashmem, wide_pack, tmp_path):
 )
 def test_compare__refused(flashmem, wide_model, arguments, says):
     flashmem.fails("plan", wide_model, *arguments, code=2, says=says)
+
+
+def test_step_times__spread_by_work_or_given(flashmem, wide_model, tmp_path):
+    report = simulated(flashmem, tmp_path, wide_model, *PHONE, "--budget", "off", "--step-times", "0.6")
+    assert report["simulation"]["compute_ms"] == pytest.approx(600, rel=1e-2)
+    times = tmp_path / "times.json"
+    times.write_text(json.dumps([0.1, 0.2, 0.3, 0, 0, 0]))
+    report = simulated(flashmem, tmp_path, wide_model, *PHONE, "--budget", "off", "--step-times", times)
+    took = [0] * 6
+    for launch in report["launches"]:
+        took[launch["step"]] += launch["end_ms"] - launch["start_ms"]
+    assert took == pytest.approx([100, 200, 300, 0, 0, 0], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [("[1]", "times of 1 kernel steps"), ("{}", "not a list"), ("[1, -1]", "kernel step 1"), ('["a"]', "kernel step 0")],
+)
+def test_step_times__refused(flashmem, wide_model, tmp_path, text, says):
+    (tmp_path / "times.json").write_text(text)
+    flashmem.fails("simulate", wide_model, *PHONE, "--step-times", tmp_path / "times.json", says=says)
+    flashmem.fails("simulate", wide_model, *PHONE, "--step-times", "-1", code=2, says="seconds from 0")
