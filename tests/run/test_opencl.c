@@ -304,7 +304,7 @@ static void test_opencl__texture_copy(void **state) {
 /* Plans by chance, replayed as they are: preloaded images stay from run to run, others come panel by panel. */
 static void check_overlaps(bool texture, bool separate) {
     if (separate) setenv("FLASHMEM_SEPARATE_MEMORY", "1", 1);
-    for (uint64_t seed = 1; seed <= 3; seed++) {
+    for (uint64_t seed = 1; seed <= 2; seed++) {
         overlap_taste        taste = { .chunk_bytes = 65536, .preload = 30, .window = 3, .loads = 4, .seed = seed };
         flashmem_error       err = { 0 };
         flashmem_stats       stats;
@@ -313,11 +313,9 @@ static void check_overlaps(bool texture, bool separate) {
         if (texture) o.memory_path = FLASHMEM_PATH_TEXTURE_COPY;
         if (fm_overlap_add(pack_path, &o, &taste, 0, &err) != FLASHMEM_OK) fail_msg("%s", err.message);
         o.objective = FLASHMEM_OBJECTIVE_OPG;
-        run_and_compare(&o, 3, &stats);
+        run_and_compare(&o, 2, &stats);
         assert_string_equal(stats.objective, "opg");
         o.budget_kind = FLASHMEM_BUDGET_MINIMUM;
-        run_and_compare(&o, 3, &stats);
-        o.serial = 1;
         run_and_compare(&o, 2, &stats);
     }
     unsetenv("FLASHMEM_SEPARATE_MEMORY");
