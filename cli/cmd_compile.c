@@ -101,7 +101,8 @@ int cmd_compile(const cli_options *options) {
         return 2;
     o.to.instance = NULL; /* the pack's program is planned */
     cli_catch_interrupt(NULL);
-    int code = compile_all(options, &o, &to, &report);
+    int code = cli_overlap_profile(options, &o.to);
+    if (!code) code = compile_all(options, &o, &to, &report);
     if (code) return code;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);

@@ -129,9 +129,11 @@ int cmd_plan(const cli_options *options) {
     if (!cli_run_options(options, &run) || !cli_overlap_options(options, &to) || !check_what(options)) return 2;
     run.plan_only = 1;
     cli_catch_interrupt(cli_pack_interrupt);
+    int code = cli_overlap_profile(options, &to);
+    if (code) return code;
     if (!cli_is_pack(options->path) || options->device_file || options->policy || options->compare)
         return plan_model(options, &run, &to);
-    int code = cli_pack_get(&pack, options, &options->shapes);
+    code = cli_pack_get(&pack, options, &options->shapes);
     if (code) return code;
     code = plan_pack(options, &pack, &run, &to);
     cli_pack_release(&pack);

@@ -55,7 +55,7 @@ enum { CMD_COMPILE = 1, CMD_RUN = 2, CMD_PLAN = 4, CMD_INSPECT = 8, CMD_DEVICES 
     X(TEXT, chunk, "--chunk", NULL, CMD_PLANS | CMD_COMPILE, "BYTES", "opg: chunk (256KiB; instances 1MiB)")                         \
     X(TEXT, m_peak, "--m-peak", NULL, CMD_PLANS | CMD_COMPILE, "BYTES", "opg: cap on converted bytes in flight (500M)")              \
     X(TEXT, instance, "--instance", NULL, CMD_PLAN, "u:A..f:C", "opg: of the graph and a class table, no device: see docs/planning.md") \
-    X(TEXT, profile, "--profile", NULL, CMD_PLAN | CMD_COMPILE, "FILE|table", "opg: kernel times and load capacities of a device profile, or the class table") \
+    X(TEXT, profile, "--profile", NULL, CMD_PLAN | CMD_COMPILE, "FILE|device|table", "kernel times and load capacities of a profile, of this device's, or of the class table") \
     X(FLAG, fusion, "--fusion", NULL, CMD_PLAN | CMD_COMPILE, NULL, "opg: split fused steps where that lowers the objective")        \
     X(FLAG, order, "--order", NULL, CMD_PLAN, NULL, "let CP-SAT order independent branches under the memory cap")      \
     X(FLAG, placement, "--placement", NULL, CMD_PLAN, NULL, "let CP-SAT place what is alive without fragmentation")    \

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "console.h"
 #include "pack_cache.h"
+#include "profile_make.h"
 
 int cli_describe_device(const cli_options *options, const flashmem_run_options *run, flashmem_layout layout,
                         flashmem_device *device) {
@@ -90,5 +91,19 @@ int cli_overlap_save(const cli_options *options, const char *pack, const flashme
         code = cli_fail(&error);
     flashmem_plan_free(plan);
     flashmem_planner_close(planner);
+    return code;
+}
+
+int cli_overlap_profile(const cli_options *options, flashmem_plan_options *to) {
+    static cli_profile_request request;
+    static cli_options         plain;
+    flashmem_profile          *profile = NULL;
+    if (!to->profile || strcmp(to->profile, "device")) return 0;
+    plain = *options;
+    plain.output = NULL; /* compile's: the profile belongs in the cache */
+    int code = cli_profile_request_init(&request, &plain);
+    if (!code) code = cli_profile_get(&request, &profile);
+    flashmem_profile_close(profile);
+    to->profile = request.path;
     return code;
 }

@@ -8,6 +8,9 @@
 
 /* Fills objective and what belongs to it.  False: bad usage, message printed. */
 bool cli_overlap_options(const cli_options *options, flashmem_plan_options *to);
+/* --profile device: the profile of the present device, measured in a few seconds where there is none yet; to->profile gets
+ * its path.  Exit code, with the message printed. */
+int cli_overlap_profile(const cli_options *options, flashmem_plan_options *to);
 /* The present device, or what is remembered of it, for weights of that layout.  Exit code, with the message printed. */
 int cli_describe_device(const cli_options *options, const flashmem_run_options *run, flashmem_layout layout,
                         flashmem_device *device);

@@ -194,3 +194,14 @@ def test_profile__where_it_cannot_be_written(flashmem, tmp_path):
         began = time.monotonic()
         flashmem.fails("profile", "-o", path, says=says)
         assert time.monotonic() - began < 3
+
+
+def test_plan__takes_the_profile_of_this_device(flashmem, tmp_path):
+    model = support.skeleton("minilm-l6")
+    arguments = ["--objective", "opg", "--layout", "cpu", "--cache-dir", tmp_path, "--profile"]
+    table = flashmem.report("plan", model, *arguments, "table", folder=tmp_path)["plan"]
+    learnt = flashmem.report("plan", model, *arguments, "device", folder=tmp_path)["plan"]
+    assert table["capacities"] == "class table" and str(tmp_path) in learnt["capacities"]
+    assert list(tmp_path.glob("profile-*.json"))
+    again = flashmem("plan", model, *arguments, "device", "--log", "info")
+    assert again.code == 0 and "MISS" not in again.err
