@@ -126,6 +126,7 @@ int cmd_plan(const cli_options *options) {
     flashmem_run_options  run;
     flashmem_plan_options to;
     flashmem_plan_options_init(&to);
+    if (cli_check_file(options->path)) return 1;
     if (!cli_run_options(options, &run) || !cli_overlap_options(options, &to) || !check_what(options)) return 2;
     run.plan_only = 1;
     cli_catch_interrupt(cli_pack_interrupt);

@@ -3,6 +3,7 @@
 
 #include "commands.h"
 #include "console.h"
+#include "pack_cache.h"
 #include "overlap.h"
 #include "planning.h"
 #include "report.h"
@@ -42,6 +43,7 @@ int cmd_simulate(const cli_options *options) {
     cli_planning         planning;
     flashmem_run_options run;
     flashmem_plan_options_init(&planning.to);
+    if (cli_check_file(options->path)) return 1;
     if (!cli_run_options(options, &run) || !cli_overlap_options(options, &planning.to)) return 2;
     int code = cli_planning_open(&planning, options, &run);
     if (!code) code = simulate(options, &planning);

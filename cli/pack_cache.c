@@ -20,9 +20,16 @@
 
 extern char **environ;
 
+int cli_check_file(const char *path) {
+    struct stat st;
+    if (stat(path, &st) || access(path, R_OK)) return cli_usage("%s: %s", path, strerror(errno)), 1;
+    return S_ISREG(st.st_mode) ? 0 : (cli_usage("%s: not a regular file", path), 1);
+}
+
 bool cli_is_pack(const char *path) {
-    char  magic[8] = "";
-    FILE *file = fopen(path, "rb");
+    char        magic[8] = "";
+    struct stat st;
+    FILE       *file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "rb") : NULL; /* a pipe would wait */
     if (!file) return false;
     size_t got = fread(magic, 1, 8, file);
     fclose(file);
@@ -228,12 +235,9 @@ static uint64_t entry_key(const cli_pack *pack, const char *layout, const cli_op
 
 int cli_pack_get(cli_pack *pack, const cli_options *options, const option_LIST *shapes) {
     *pack = (cli_pack){ .cache = "given" };
-    struct stat st;
-    double      limit = 20e9;
+    double limit = 20e9;
     if (options->cache_limit && !cli_parse_bytes(options->cache_limit, &limit)) return 2;
-    if (stat(options->path, &st) || access(options->path, R_OK))
-        return cli_usage("%s: %s", options->path, strerror(errno)), 1;
-    if (!S_ISREG(st.st_mode)) return cli_usage("%s: not a regular file", options->path), 1;
+    if (cli_check_file(options->path)) return 1;
     if (cli_is_pack(options->path)) {
         if (options->shapes.count || cli_option_given(options, &options->weights) || options->layout)
             return cli_usage("--shape, --weights and --layout apply to a model; %s is a pack: compile it again",

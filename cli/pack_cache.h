@@ -31,6 +31,8 @@ bool cli_manifest_line(const char *path, char *line, size_t bytes);
 const char *cli_manifest_stale(const char *path);
 /* The weight layout to compile for: asked for, implied by the memory path, or the device's.  Returns 0 or an exit code. */
 int         cli_choose_layout(const cli_options *options, flashmem_layout *layout);
+/* 0, or 1 with the message printed: not there, not readable, not a regular file. */
+int         cli_check_file(const char *path);
 bool        cli_is_pack(const char *path); /* by its first bytes */
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "compile/pack.h"
@@ -19,9 +20,10 @@ void flashmem_plan_options_init(flashmem_plan_options *options) {
 /* ---- open ---- */
 
 static bool is_pack(const char *path) {
-    char  magic[sizeof FM_PACK_MAGIC - 1] = { 0 };
-    FILE *file = fopen(path, "rb");
-    bool  yes = file && fread(magic, sizeof magic, 1, file) == 1 && memcmp(magic, FM_PACK_MAGIC, sizeof magic) == 0;
+    char        magic[sizeof FM_PACK_MAGIC - 1] = { 0 };
+    struct stat st;
+    FILE       *file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "rb") : NULL; /* a pipe would wait */
+    bool        yes = file && fread(magic, sizeof magic, 1, file) == 1 && memcmp(magic, FM_PACK_MAGIC, sizeof magic) == 0;
     if (file) fclose(file);
     return yes;
 }
