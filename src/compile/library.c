@@ -22,6 +22,22 @@ static void *open_file(const char *path, char *reason, size_t bytes) {
     return library;
 }
 
+static void *open_in_folder(const fm_library_places *places, const char *folder, char *reason, size_t bytes) {
+    for (int i = 0; places->names[i]; i++) {
+        char path[PATH_BYTES];
+        int  length = snprintf(path, sizeof path, "%s/%s", folder, places->names[i]);
+        if (length > 0 && length < PATH_BYTES && access(path, F_OK) == 0) return open_file(path, reason, bytes);
+    }
+    snprintf(reason, bytes, "%.300s: no %s there", folder, places->names[0]);
+    return NULL;
+}
+
+static void *open_given(const fm_library_places *places, const char *given, char *reason, size_t bytes) {
+    struct stat info;
+    if (stat(given, &info) == 0 && S_ISDIR(info.st_mode)) return open_in_folder(places, given, reason, bytes);
+    return open_file(given, reason, bytes);
+}
+
 /* The program lies in build/<preset> or a folder below; build/venv is beside. */
 static void *open_in_venv(const char *in_venv, char *reason, size_t bytes) {
     char    folder[PATH_BYTES / 2];
@@ -45,7 +61,7 @@ static void *open_in_venv(const char *in_venv, char *reason, size_t bytes) {
 void *fm_library_open(const fm_library_places *places, char *reason, size_t bytes) {
     const char *given = getenv(places->variable);
     reason[0] = '\0';
-    if (given && *given) return open_file(given, reason, bytes);
+    if (given && *given) return open_given(places, given, reason, bytes);
     void *library = open_in_venv(places->in_venv, reason, bytes);
     for (int i = 0; !library && places->names[i]; i++) library = dlopen(places->names[i], RTLD_NOW | RTLD_LOCAL);
     if (!library && !reason[0])

@@ -6,9 +6,9 @@
 #include <stddef.h>
 
 typedef struct fm_library_places {
-    const char *variable; /* environment: path of the file; when set, the only place */
+    const char *variable; /* environment: path of the file, or of its folder; when set, the only place */
     const char *in_venv;  /* below a Python environment "venv" beside the program's build, with globs */
-    const char *names[3]; /* for the system's loader, ended by NULL */
+    const char *names[3]; /* in that folder, and for the system's loader; ended by NULL */
 } fm_library_places;
 
 /* A handle of dlopen, or NULL with the reason. */
