@@ -54,6 +54,8 @@ endif()
 fm_add_test(NAME test_cpsat SOURCES tests/compile/plan/test_cpsat.c LIBS flashmem_compile LABELS compile plan cpsat)
 fm_add_test(NAME test_cpsat_overlap SOURCES tests/compile/plan/test_cpsat_overlap.c tests/compile/plan/plan_case.c
     LIBS flashmem_compile LABELS compile plan cpsat)
+fm_add_test(NAME test_cpsat_no_memory SOURCES tests/compile/plan/test_cpsat_no_memory.c tests/compile/plan/plan_case.c
+    LIBS flashmem_compile LABELS compile plan cpsat LINK_OPTIONS -Wl,--wrap=malloc -Wl,--wrap=calloc)
 fm_add_test(NAME test_cpsat_order SOURCES tests/compile/plan/test_cpsat_order.c LIBS flashmem_compile
     LABELS compile plan cpsat)
 fm_add_test(NAME test_cpsat_place SOURCES tests/compile/plan/test_cpsat_place.c LIBS flashmem_compile

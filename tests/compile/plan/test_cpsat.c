@@ -48,7 +48,7 @@ static void test_cpsat__minimizes_over_linear_constraints(void **state) {
     fm_cpsat_linear(f->m, 2, FM_CPSAT_HIGH, FM_CPSAT_NOT(b)); /* else x >= 2 */
     fm_cpsat_term(f->m, x, 5);
     fm_cpsat_term(f->m, y, 1);
-    fm_cpsat_minimize(f->m);
+    fm_cpsat_minimize(f->m, FM_CPSAT_LOW);
     solve(f, FM_CPSAT_OPTIMAL); /* x = -5: y = 11; x = 2: y = 1 */
     assert_int_equal(f->r.objective, -14);
     assert_int_equal(f->r.bound, -14);
@@ -67,7 +67,7 @@ static void test_cpsat__knows_literals(void **state) {
     fm_cpsat_literal_term(f->m, b[0], -10, &constant);
     fm_cpsat_literal_term(f->m, FM_CPSAT_NOT(b[2]), -6, &constant);
     fm_cpsat_literal_term(f->m, b[3], -4, &constant);
-    fm_cpsat_minimize(f->m);
+    fm_cpsat_minimize(f->m, FM_CPSAT_LOW);
     solve(f, FM_CPSAT_OPTIMAL); /* b0 needs b1, which leaves neither of the others */
     assert_int_equal(f->r.objective + constant, -10);
     assert_int_equal(f->r.values[b[1]], 1);
@@ -90,7 +90,7 @@ static void test_cpsat__places_rectangles_and_loads(void **state) {
     fm_cpsat_no_overlap_2d(f->m, x, y, 3);
     fm_cpsat_cumulative(f->m, x, sizes, 3, (fm_cpsat_expression){ height, 1, -2 });
     fm_cpsat_term(f->m, height, 1);
-    fm_cpsat_minimize(f->m);
+    fm_cpsat_minimize(f->m, FM_CPSAT_LOW);
     solve(f,
           FM_CPSAT_OPTIMAL); /* 5 at 1..6; 3 at 7..10 above it, or 3 at 1..4 and 5 at 5..10: cumulative wants 8 + 2 */
     assert_int_equal(f->r.values[height], 10);
@@ -154,7 +154,7 @@ static void make_hard(fixture *f) {
             }
         }
     fm_cpsat_term(f->m, mark[MARKS - 1], 1);
-    fm_cpsat_minimize(f->m);
+    fm_cpsat_minimize(f->m, FM_CPSAT_LOW);
 }
 
 static void test_cpsat__keeps_the_time_limit(void **state) {

@@ -97,11 +97,13 @@ void fm_cpsat_linear(fm_cpsat_model *m, int64_t low, int64_t high, int32_t liter
     m->term_count = m->coeff_count = 0;
 }
 
-void fm_cpsat_minimize(fm_cpsat_model *m) {
+void fm_cpsat_minimize(fm_cpsat_model *m, int64_t least) {
     FmCp__Objective *o = fm_arena_alloc(m->arena, sizeof *o);
     fm_cp__objective__init(o);
     o->vars = copied(m->arena, m->term_vars, o->n_vars = m->term_count, sizeof *o->vars);
     o->coeffs = copied(m->arena, m->term_coeffs, o->n_coeffs = m->term_count, sizeof *o->coeffs);
+    if (least > FM_CPSAT_LOW)
+        o->domain = copied(m->arena, (int64_t[]){ least, FM_CPSAT_HIGH }, o->n_domain = 2, sizeof *o->domain);
     m->objective = o;
     m->term_count = m->coeff_count = 0;
 }

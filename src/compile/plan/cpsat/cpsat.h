@@ -35,7 +35,8 @@ void fm_cpsat_term(fm_cpsat_model *model, int32_t variable, int64_t coefficient)
 void fm_cpsat_literal_term(fm_cpsat_model *model, int32_t literal, int64_t coefficient, int64_t *constant);
 /* low <= sum of terms <= high, wherever the literal holds. */
 void fm_cpsat_linear(fm_cpsat_model *model, int64_t low, int64_t high, int32_t literal);
-void fm_cpsat_minimize(fm_cpsat_model *model); /* the sum of terms */
+/* Makes the sum of terms least; it is known not to be below `least` (FM_CPSAT_LOW: nothing is known). */
+void fm_cpsat_minimize(fm_cpsat_model *model, int64_t least);
 void fm_cpsat_or(fm_cpsat_model *model, const int32_t *literals, uint32_t count);
 void fm_cpsat_exactly_one(fm_cpsat_model *model, const int32_t *literals, uint32_t count);
 void fm_cpsat_hint(fm_cpsat_model *model, int32_t variable, int64_t value);

@@ -20,12 +20,17 @@ typedef struct serving {      /* of a schedule: weights in the system */
     uint64_t  backlog;
 } serving;
 
+/* The least remainder; of equal ones the last weight. */
+static bool goes_first(const serving *v, uint32_t a, uint32_t b) {
+    return v->left[a] != v->left[b] ? v->left[a] < v->left[b] : a > b;
+}
+
 static void serve(const fm_cpsat_segment *s, serving *v, uint32_t u, uint32_t *starts, int64_t *cost) {
     uint32_t capacity = s->capacity[u];
     while (capacity && v->count) {
         uint32_t best = 0;
         for (uint32_t i = 1; i < v->count; i++)
-            if (v->left[v->waiting[i]] < v->left[v->waiting[best]]) best = i;
+            if (goes_first(v, v->waiting[i], v->waiting[best])) best = i;
         uint32_t w = v->waiting[best], take = v->left[w] < capacity ? v->left[w] : capacity;
         int64_t  distance = s->weights[w].due - s->slots[u];
         capacity -= take;
@@ -266,11 +271,21 @@ static bool make_tables(tables *t, fm_arena *scratch) {
     return true;
 }
 
+/* Of equal weights the last are preloaded. */
+static void sort_equals(const fm_cpsat_segment *s, uint8_t *preload) {
+    for (uint32_t i = 0; i < s->count; i++) {
+        uint32_t j = i;
+        while (preload[i] && (j = fm_cpsat_next_equal(s, j)) < s->count)
+            if (!preload[j]) preload[i] = 0, preload[j] = 1;
+    }
+}
+
 /* Schedules the choice; a weight that waits so long that preloading it costs no more is preloaded instead. */
 static bool improve(const fm_cpsat_segment *s, fm_arena *scratch, fm_cpsat_probe *probe) {
     uint32_t *starts = fm_arena_array(scratch, s->count, sizeof *starts);
     for (bool better = true; better;) {
         uint32_t longest = s->count;
+        sort_equals(s, probe->preload);
         if (!fm_cpsat_schedule(s, probe->preload, scratch, starts, &probe->cost)) return false;
         for (uint32_t i = 0; i < s->count; i++)
             if (starts[i] < s->weights[i].earliest &&

@@ -79,7 +79,7 @@ static flashmem_status solve_region(peak_search *p, const region *r, const fm_cp
         fm_cpsat_linear(b.m, -constant, FM_CPSAT_HIGH, FM_CPSAT_ALWAYS);
     }
     fm_cpsat_term(b.m, height, 1);
-    fm_cpsat_minimize(b.m);
+    fm_cpsat_minimize(b.m, FM_CPSAT_LOW);
     fm_order_hint(&b, p->order);
     fm_cpsat_hint(b.m, height, (int64_t)r->peak);
     FM_TRY(fm_cpsat_solve(b.m, limits, &result, err));

@@ -213,7 +213,7 @@ static void build(latency_model *l, const search *v, const window *w, fm_arena *
     }
     if (l->never) return;
     fm_cpsat_term(l->b.m, l->moments[w->to].end, 1);
-    fm_cpsat_minimize(l->b.m);
+    fm_cpsat_minimize(l->b.m, FM_CPSAT_LOW);
 }
 
 static flashmem_status solve_in(search *v, window *w, const fm_cpsat_limits *limits, fm_arena *scratch, bool *found,

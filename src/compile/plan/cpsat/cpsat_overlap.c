@@ -7,7 +7,7 @@
  *     sum over w with a < end_w <= e of T_w (1 - p_w - y_{w,a-1})  <=  capacity of a..e-1
  *
  * C2 depends on p alone: R_u, the backlog carried to position u, is at least R_{u+1} + what is due between positions
- * u+1 and u+2 - the capacity of u+1. */
+ * u+1 and u+2 - the capacity of u+1.  Where distance is paid by the chunk, R is all there is: no y. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +57,16 @@ static void add_starts(segment_model *b) {
         const fm_cpsat_weight *w = &b->s->weights[i];
         for (uint32_t u = w->earliest; u < w->latest; u++)
             fm_cpsat_or(b->m, (int32_t[]){ FM_CPSAT_NOT(begun(b, i, u)), begun(b, i, u + 1) }, 2);
+    }
+}
+
+/* Of weights that differ in nothing the first begin first, and the last are those that are preloaded. */
+static void add_equals(segment_model *b) {
+    for (uint32_t i = 0; i < b->s->count; i++) {
+        const fm_cpsat_weight *w = &b->s->weights[i];
+        uint32_t               next = fm_cpsat_next_equal(b->s, i);
+        for (uint32_t u = w->earliest; next < b->s->count && u <= w->latest; u++)
+            fm_cpsat_or(b->m, (int32_t[]){ FM_CPSAT_NOT(begun(b, next, u)), begun(b, i, u) }, 2);
     }
 }
 
@@ -118,8 +128,9 @@ static void add_backlog(segment_model *b) {
     fm_cpsat_linear(b->m, FM_CPSAT_LOW, (int64_t)s->capacity[0] - constant, FM_CPSAT_ALWAYS);
 }
 
-/* Preloading costs what it costs less the distance that it spares for certain. */
-static void add_objective(segment_model *b) {
+/* Preloading costs what it costs less the distance that it spares for certain.  That the backlog alone costs `bound` is
+ * a cut of the objective. */
+static void add_objective(segment_model *b, int64_t bound) {
     const fm_cpsat_segment *s = b->s;
     bool                    whole = s->distance == FM_DISTANCE_BYTES;
     for (uint32_t i = 0; i < s->count; i++) {
@@ -133,7 +144,7 @@ static void add_objective(segment_model *b) {
     }
     for (uint32_t u = 0; whole && u + 1 < s->positions; u++)
         fm_cpsat_term(b->m, b->carried[u], s->step_cost * (int64_t)(s->slots[u + 1] - s->slots[u]));
-    fm_cpsat_minimize(b->m);
+    fm_cpsat_minimize(b->m, bound - b->constant);
 }
 
 static void hint_backlog(segment_model *b, const uint8_t *preload) {
@@ -179,10 +190,11 @@ static void build(segment_model *b, const fm_cpsat_probe *probe) {
     }
     if (s->distance == FM_DISTANCE_WEIGHTS) {
         add_starts(b);
+        add_equals(b);
         for (uint32_t a = 0; a < s->positions; a++) add_windows_from(b, a);
     }
     if (s->distance == FM_DISTANCE_BYTES || s->peak_binds) add_backlog(b);
-    add_objective(b);
+    add_objective(b, probe->bound);
     add_hints(b, probe->preload);
 }
 
@@ -193,8 +205,7 @@ static flashmem_status take_values(const segment_model *b, const fm_cpsat_probe 
                                    answer *a, flashmem_error *err) {
     uint32_t *starts = fm_arena_array(b->scratch, b->s->count, sizeof *starts);
     int64_t   stated = r->objective + b->constant;
-    a->bound = r->bound > FM_CPSAT_LOW ? r->bound + b->constant : probe->bound;
-    if (a->bound < probe->bound && r->status != FM_CPSAT_OPTIMAL) a->bound = probe->bound;
+    a->bound = r->bound + b->constant > probe->bound ? r->bound + b->constant : probe->bound;
     a->cost = INT64_MAX;
     for (uint32_t i = 0; r->values && i < b->s->count; i++) a->preload[i] = r->values[b->preload[i]] != 0;
     if (r->values && (!fm_cpsat_schedule(b->s, a->preload, b->scratch, starts, &a->cost) || a->cost > stated ||
@@ -205,7 +216,9 @@ static flashmem_status take_values(const segment_model *b, const fm_cpsat_probe 
         a->cost = probe->cost;
         memcpy(a->preload, probe->preload, b->s->count);
     }
-    return FLASHMEM_OK;
+    if (a->bound <= a->cost) return FLASHMEM_OK;
+    return fm_fail(err, FLASHMEM_INTERNAL, "CP-SAT: cost %" PRId64 ", proven to be at least %" PRId64, a->cost,
+                   a->bound);
 }
 
 static flashmem_status solve_in(const fm_cpsat_segment *s, const fm_cpsat_limits *limits, fm_arena *scratch, answer *a,

@@ -126,7 +126,7 @@ static fm_cpsat_model *build(region *r, fm_arena *scratch) {
     }
     fm_cpsat_no_overlap_2d(m, all.x, all.y, all.count);
     fm_cpsat_term(m, r->height, 1);
-    fm_cpsat_minimize(m);
+    fm_cpsat_minimize(m, FM_CPSAT_LOW);
     return m;
 }
 
@@ -163,9 +163,12 @@ static flashmem_status lower(region *r, uint32_t index, const fm_cpsat_limits *l
         return fm_fail(err, FLASHMEM_INTERNAL, "CP-SAT: no placement of %u items in %" PRIu64 " bytes, which hold them",
                        r->inside.count, r->bytes);
     if (result.bound > (int64_t)(r->bound / r->unit)) r->bound = (uint64_t)result.bound * r->unit;
-    if (!result.values) return FLASHMEM_OK; /* the placement there was stays */
-    take_values(r, &result);
+    if (result.values) take_values(r, &result); /* else the placement there was stays */
     r->bytes = top_of(r);
+    if (r->bound > r->bytes)
+        return fm_fail(err, FLASHMEM_INTERNAL,
+                       "CP-SAT: a placement of %" PRIu64 " bytes, proven to take at least %" PRIu64, r->bytes,
+                       r->bound);
     FM_TRY(fm_place_verify(&r->inside, &r->bytes, 1, err));
     for (uint32_t i = 0; i < r->inside.count; i++) r->problem->items[r->origin[i]].offset = r->inside.items[i].offset;
     return FLASHMEM_OK;

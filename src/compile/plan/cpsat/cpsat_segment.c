@@ -228,6 +228,13 @@ flashmem_status fm_cpsat_cut(const fm_overlap_problem *problem, fm_arena *arena,
     return FLASHMEM_OK;
 }
 
+uint32_t fm_cpsat_next_equal(const fm_cpsat_segment *s, uint32_t i) {
+    const fm_cpsat_weight *w = &s->weights[i];
+    for (uint32_t j = i + 1; j < s->count && s->weights[j].due == w->due; j++)
+        if (s->weights[j].chunks == w->chunks && s->weights[j].preload == w->preload) return j;
+    return s->count;
+}
+
 bool fm_cpsat_segments_equal(const fm_cpsat_segment *a, const fm_cpsat_segment *b) {
     if (a->positions != b->positions || a->count != b->count || a->chunks != b->chunks ||
         memcmp(a->slots, b->slots, a->positions * sizeof *a->slots) != 0 ||

@@ -38,15 +38,19 @@ flashmem_status fm_cpsat_cut(const fm_overlap_problem *problem, fm_arena *arena,
                              fm_cpsat_segment **segments, uint32_t *count, flashmem_error *err);
 bool fm_cpsat_segments_equal(const fm_cpsat_segment *a, const fm_cpsat_segment *b);
 
+/* The next weight that differs in nothing from weight i; count when there is none. */
+uint32_t fm_cpsat_next_equal(const fm_cpsat_segment *segment, uint32_t i);
+
 /* The best schedule for a choice of preloaded weights: starts[i] gets the position at which loading of weight i starts
- * (FM_NO_LOAD when preloaded), *cost all costs.  False: capacities or the peak do not allow the choice. */
+ * (FM_NO_LOAD when preloaded; of equal weights the first starts first), *cost all costs.  False: capacities or the peak
+ * do not allow the choice. */
 bool fm_cpsat_schedule(const fm_cpsat_segment *segment, const uint8_t *preload, fm_arena *scratch, uint32_t *starts,
                        int64_t *cost);
 
 typedef struct fm_cpsat_probe {
     int64_t  bound;   /* no choice costs less */
     int64_t  cost;    /* of preload */
-    uint8_t *preload; /* a choice that the segment allows */
+    uint8_t *preload; /* a choice that the segment allows; of equal weights the last are preloaded */
     uint8_t *fixed;   /* [count] FM_CPSAT_STREAMED, FM_CPSAT_PRELOADED or 0: the other value costs more than `cost` */
 } fm_cpsat_probe;
 enum { FM_CPSAT_STREAMED = 1, FM_CPSAT_PRELOADED = 2 };
