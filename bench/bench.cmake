@@ -8,3 +8,4 @@ if(JANSSON_FOUND)
     fm_add_program(NAME policies FOLDER bench SOURCES bench/policies.c cli/device_file.c cli/console.c
         LIBS flashmem_compile PkgConfig::JANSSON)
 endif()
+fm_add_program(NAME simulator_error FOLDER bench SOURCES bench/simulator_error.c LIBS flashmem_run)

@@ -1,5 +1,6 @@
 """Quick subsets of the figures that bench/ prints: policies against the timed plan, and the published tables."""
 
+import json
 import re
 import subprocess
 import sys
@@ -40,3 +41,17 @@ def test_published__tables(tmp_path):
     assert len(ours) == 1 and "| 347 |" in ours[0] and "| 83 |" in ours[0]
     limits = [float(x) for x in re.findall(r"\d+ \((\d\.\d\d)\)", text)]
     assert len(limits) == 2 * (12 + 3) and all(1 <= x < 1.2 for x in limits)
+
+
+def test_simulator_error__runs_and_simulates_the_same_plan(tmp_path):
+    model = support.mlp(tmp_path / "wide.onnx", width=1024, layers=6, external=True)
+    pack = tmp_path / "wide.flm"
+    subprocess.run([support.FLASHMEM, "compile", model, "-o", pack, "--layout", "cpu", "--quiet"], check=True)
+    env = {"FLASHMEM_CACHE_DIR": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([support.BUILD / "bench" / "simulator_error", pack, "50", "2"], env=env, check=True,
+                          capture_output=True, text=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 2
+    for row in rows: # how close they are is for bench/simulator_error.py: machines are shared
+        assert 0 < row["before_ms"] < row["simulated_ms"] and row["before_ms"] < row["measured_ms"]
+        assert row["launches"] >= 6 and row["disk_gb_s"] > 0 and row["kernels_ms"] > 0
