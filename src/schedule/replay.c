@@ -25,6 +25,7 @@ enum { MOST_LAUNCHES = 4096, MOST_LAUNCHES_AUTOMATIC = 40000 };
 typedef struct candidate {
     fm_cut cut;
     double latency; /* predicted at the budget; < 0: does not fit */
+    double rule;    /* one run in an explicit budget: the best of a simple rule; < 0: none fits */
     double memory;  /* automatic: least for that latency, images and staging included */
     bool   tried;
 } candidate;
@@ -112,7 +113,8 @@ static candidate *next_smallest(maker *m) {
     return NULL;
 }
 
-/* The untried candidate with the least latency; of nearly equals the first, whose slabs are the largest. */
+/* The untried candidate with the least latency; of nearly equals the first, whose slabs are the largest, but none that a
+ * simple rule beats if there are others. */
 static candidate *next_candidate(maker *m) {
     if (m->facts.request->automatic) return next_smallest(m);
     double least = -1;
@@ -120,9 +122,11 @@ static candidate *next_candidate(maker *m) {
         const candidate *c = &m->candidates[i];
         if (!c->tried && c->latency >= 0 && (least < 0 || c->latency < least)) least = c->latency;
     }
+    double limit = least * (1 + SLAB_SLACK);
+    if (m->target > 0 && limit > m->target) limit = m->target > least ? m->target : least;
     for (uint32_t i = 0; i < m->candidate_count; i++) {
         candidate *c = &m->candidates[i];
-        if (c->tried || c->latency < 0 || c->latency > least * (1 + SLAB_SLACK)) continue;
+        if (c->tried || c->latency < 0 || c->latency > limit) continue;
         c->tried = true;
         return c;
     }
@@ -301,7 +305,10 @@ static bool place_candidate(const maker *m, candidate *c, fm_placed *out) {
     if (whole <= cap && !automatic && place_all_resident(m, cut, cap, out)) return true;
     if (problem.cap > whole) problem.cap = whole; /* more changes nothing */
     uint64_t stream_cap = fm_timed_least_memory(&problem, LATENCY_SLACK, problem.cap, m->arena);
-    if (m->target > 0) return fm_replay_place_explicit(&m->facts, cut, cap, stream_cap, m->target, out);
+    if (m->target > 0) { /* nothing is faster than the recursion */
+        double enough = m->target > c->latency ? m->target : c->latency * (1 + 1e-12);
+        return fm_replay_place_explicit(&m->facts, cut, cap, stream_cap, enough, out);
+    }
     if (automatic ? !place_tightly(m, cut, stream_cap, cap, out) : !place_streamed(m, cut, stream_cap, cap, out)) {
         stream_cap = least_cap(m, cut);
         if (!place_streamed(m, cut, stream_cap, cap, out)) return false;
@@ -339,9 +346,9 @@ static void set_target(maker *m) {
     if (m->facts.request->automatic || !m->facts.request->once) return;
     m->target = 1e300;
     for (uint32_t i = 0; i < m->candidate_count; i++) {
-        const fm_cut *cut = &m->candidates[i].cut;
-        double        latency = fm_replay_rule_latency(&m->facts, cut, region_cap(m, cut));
-        if (latency >= 0 && latency < m->target) m->target = latency;
+        candidate *c = &m->candidates[i];
+        c->rule = fm_replay_rule_latency(&m->facts, &c->cut, region_cap(m, &c->cut));
+        if (c->rule >= 0 && c->rule < m->target) m->target = c->rule;
     }
 }
 
@@ -374,8 +381,10 @@ static void solve(maker *m, fm_replay *out) {
     if (!best_cut) best_cut = &m->candidates[m->candidate_count - 1].cut, best = m->minimum;
     fm_cut      chosen = *best_cut;
     const char *rule = NULL;
-    for (uint32_t i = 0; i < m->candidate_count && m->target > 0 && best.plan.latency > m->target; i++) {
-        fm_cut      cut = m->candidates[i].cut;
+    for (uint32_t i = 0; i < m->candidate_count && m->target > 0; i++) {
+        const candidate *c = &m->candidates[i];
+        if (c->rule < 0 || c->rule >= best.plan.latency) continue;
+        fm_cut      cut = c->cut;
         const char *name = fm_replay_place_rule(&m->facts, m->budget, &cut, &best);
         if (name) chosen = cut, rule = name;
     }

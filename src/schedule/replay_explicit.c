@@ -33,13 +33,18 @@ double fm_replay_rule_latency(const fm_replay_facts *f, const fm_cut *cut, uint6
     return least;
 }
 
-enum { LEAST_MEMORY, ALL_MEMORY, LATE, NEXT, LAYERS, SAME, TIGHT, LAST_MOMENT, WAYS };
+enum { LEAST_MEMORY, ENOUGH_MEMORY, ALL_MEMORY, LATE, NEXT, LAYERS, SAME, TIGHT, LAST_MOMENT, WAYS };
 
 /* Fills plan->after. */
-static bool plan_way(const fm_replay_facts *f, const fm_cut *cut, int way, uint64_t stream_cap,
+static bool plan_way(const fm_replay_facts *f, const fm_cut *cut, int way, uint64_t stream_cap, double target,
                      fm_timed_problem *problem, fm_timed_plan *plan) {
     fm_timed_problem slow;
     switch (way) {
+    case ENOUGH_MEMORY: /* the least for the target, placement's losses apart */
+        if (!fm_timed_solve(problem, plan)) return false;
+        double spare = target / plan->latency - 1;
+        problem->cap = fm_timed_least_memory(problem, spare > 0 ? spare / 2 : 0, problem->cap, f->arena);
+        return fm_timed_solve(problem, plan);
     case LEAST_MEMORY: problem->cap = stream_cap; return fm_timed_solve(problem, plan);
     case ALL_MEMORY: return fm_timed_solve(problem, plan);
     case LATE: /* as a disk of 0.7 times the rate allows: short lives leave fewer gaps */
@@ -66,7 +71,7 @@ bool fm_replay_place_explicit(const fm_replay_facts *f, const fm_cut *cut, uint6
     for (int way = 0; way < WAYS; way++) {
         uint64_t         whole = cut->object_bytes + cut->activation_peak;
         fm_timed_problem problem = fm_replay_problem(f, cut, cap < whole ? cap : whole);
-        if (!plan_way(f, cut, way, stream_cap, &problem, &other.plan)) continue;
+        if (!plan_way(f, cut, way, stream_cap, target, &problem, &other.plan)) continue;
         if (!fm_replay_place(f, cut, &problem, cap, FM_PLACE_ANYHOW, &other, f->arena)) continue;
         if (placed && other.plan.latency >= out->plan.latency) continue;
         fm_placed better = other;

@@ -1,4 +1,5 @@
 /* Baseline policies: what each wishes, by hand and by definition, and their replays on random models. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,6 +234,45 @@ static void test_policy__replays_hold(void **state) {
             fail_msg("%s: %d plans, %d refused", fm_policy_name(policy), fits[policy], refused[policy]);
 }
 
+/* One run in a budget that the user set: no rule is predicted to be faster in the same memory. */
+static void test_policy__none_is_faster_than_ours(void **state) {
+    (void)state;
+    int compared = 0, faster = 0;
+    for (int seed = 0; seed < 200; seed++) {
+        model             m;
+        fm_arena         *arena = fm_arena_create();
+        fm_replay         ours, theirs;
+        flashmem_error    err = { 0 };
+        fm_replay_request request;
+        srand((unsigned)seed * 11 + 3);
+        if (seed % 4 == 0) model_gpt(&m, seed % 8 == 0, true, 1 + (int64_t)model_below(200), 3, 512, 9000);
+        else model_random(&m);
+        request = model_request(&m, UINT64_MAX);
+        request.device.disk_bytes_per_second = 1e8 * (double)(1 + model_below(30));
+        request.once = true;
+        assert_int_equal(make(&m, &request, arena, &ours, &err), FLASHMEM_OK);
+        request.budget = ours.minimum + (ours.peak > ours.minimum ? model_below(ours.peak - ours.minimum) : 0);
+        if (seed % 5 == 0) request.budget = ours.minimum;
+        if (make(&m, &request, arena, &ours, &err) != FLASHMEM_OK) fail_msg("seed %d: %s", seed, err.message);
+        if (fm_replay_verify(&m.pack.packed, &m.program, &request, &ours, &err) != FLASHMEM_OK)
+            fail_msg("seed %d: %s", seed, err.message);
+        for (uint32_t policy = 0; policy < FM_POLICY_PUBLISHED; policy++) {
+            err = (flashmem_error){ 0 };
+            request.policy = fm_policy_name(policy);
+            if (make(&m, &request, arena, &theirs, &err) != FLASHMEM_OK) continue;
+            compared++;
+            faster += ours.latency < theirs.latency * (1 - 1e-6);
+            if (ours.latency > theirs.latency * (1 + 1e-9))
+                fail_msg("seed %d: %.9f s in %" PRIu64 " bytes, %s %.9f in %" PRIu64, seed, ours.latency, ours.peak,
+                         request.policy, theirs.latency, theirs.peak);
+        }
+        request.policy = NULL;
+        model_free(&m);
+        fm_arena_destroy(arena);
+    }
+    assert_true(compared > 600 && faster > 300);
+}
+
 static void test_policy__refusals(void **state) {
     (void)state;
     model          m;
@@ -272,6 +312,7 @@ int main(void) {
         cmocka_unit_test(test_policy__wishes_by_hand),
         cmocka_unit_test(test_policy__names),
         cmocka_unit_test(test_policy__replays_hold),
+        cmocka_unit_test(test_policy__none_is_faster_than_ours),
         cmocka_unit_test(test_policy__refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
